@@ -1,0 +1,85 @@
+"""Everything that is printed goes through here, and obeys these rules.
+
+* Results go to stdout and nothing else does; ``--json`` makes them one JSON object on one line.
+* Everything for a person's eyes (what is being done, warnings, errors, progress) goes to stderr.
+* ``onion-rdv: ...`` says what is wrong, ``hint: ...`` what to do about it; lower case, no full stop.
+* Whatever came over the network or out of a link is escaped before a terminal sees it.
+* A secret is printed only where it is the result that was asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any, Self
+
+import click
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from onion_rdv.errors import RdvError
+
+_BAR_CELLS = 24
+
+
+def emit(text: str) -> None:
+    """Print a result."""
+    click.echo(text)
+
+
+def emit_json(result: dict[str, Any]) -> None:
+    """Print a result for programs: one JSON object on one line."""
+    click.echo(json.dumps(result, ensure_ascii=False))
+
+
+def say(text: str = "") -> None:
+    """Tell the person something that is not a result."""
+    click.echo(text, err=True)
+
+
+def warn(text: str) -> None:
+    """Tell the person about something that may be wrong."""
+    say(f"onion-rdv: warning: {text}")
+
+
+def complain(error: RdvError) -> None:
+    """Say what went wrong and what to do about it."""
+    say(f"onion-rdv: {printable(error.message)}")
+    if error.hint:
+        say(f"hint: {printable(error.hint)}")
+
+
+def printable(text: str) -> str:
+    """Show control characters, and whatever else a terminal might act on, as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+class ProgressBar:
+    """A bar on a terminal, a few plain lines elsewhere; call it with a percentage and what is being done."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._live = sys.stderr.isatty()
+        self._last: tuple[int, str] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __call__(self, percent: int, what: str) -> None:
+        """Show that ``percent`` (0 to 100) is done and what comes now."""
+        if (percent, what) == self._last:
+            return
+        if self._live:
+            filled = _BAR_CELLS * percent // 100
+            bar = "█" * filled + "░" * (_BAR_CELLS - filled)
+            click.echo(f"\r\x1b[2K{self._title} {bar} {percent:3d}% {printable(what)}", err=True, nl=False)
+        elif self._last is None or percent >= 100 or percent // 25 > self._last[0] // 25:
+            say(f"{self._title}: {percent}% {printable(what)}")
+        self._last = (percent, what)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live and self._last is not None:
+            say()

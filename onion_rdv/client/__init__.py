@@ -1,0 +1,1 @@
+"""What a person's program does: offer a link, accept one, look at the messaging server."""

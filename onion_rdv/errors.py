@@ -1,0 +1,202 @@
+"""What can go wrong, as one tree; the first paragraph of a docstring is what the person reads.
+
+::
+
+    RdvError                          70
+    ├── UsageError                     2
+    │   ├── SettingsError
+    │   ├── MalformedLink
+    │   │   └── LinkTooLong
+    │   ├── MalformedOnionAddress
+    │   ├── MalformedInvite
+    │   └── MalformedPassphrase
+    ├── NoTor                          3
+    │   ├── ControlRefused
+    │   ├── TorFailed
+    │   └── TestnetFailed
+    ├── ServerUnreachable              4
+    │   ├── OnionServiceNotFound
+    │   └── ClientAuthorizationNeeded
+    ├── BucketUnknown                  5
+    ├── NoEntryOpens                   6
+    ├── ServerCheckFailed              7
+    │   ├── MalformedReply
+    │   └── ConflictingEntries
+    ├── MessagingServerUnreachable     8
+    ├── StoreError                     9
+    └── MalformedRequest              70
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import ClassVar
+
+
+class RdvError(Exception):
+    """Something went wrong inside onion-rdv."""
+
+    exit_code: ClassVar[int] = 70
+    default_hint: ClassVar[str] = (
+        "this is a bug: please report it with the command that you typed, without its secrets"
+    )
+
+    def __init__(self, detail: str = "", *, hint: str | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.hint = self.default_hint if hint is None else hint
+
+    @property
+    def message(self) -> str:
+        """One line for a person: the docstring's first paragraph, then what exactly was seen."""
+        said = (
+            (inspect.getdoc(type(self)) or type(self).__name__)
+            .split("\n\n")[0]
+            .replace("\n", " ")
+            .rstrip(".")
+        )
+        return f"{said}: {self.detail}" if self.detail else said
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class UsageError(RdvError, ValueError):
+    """That does not work as it was typed."""
+
+    exit_code = 2
+    default_hint = "see onion-rdv --help"
+
+
+class SettingsError(UsageError):
+    """A setting is wrong."""
+
+    default_hint = "mend it in the file, variable or option that is named"
+
+
+class MalformedLink(UsageError):
+    """That is not a link that can be passed on."""
+
+    default_hint = "copy the whole connection link out of the messaging app"
+
+
+class LinkTooLong(MalformedLink):
+    """The link is too long for an entry."""
+
+    default_hint = "use the short form of the link (in SimpleX: the short link)"
+
+
+class MalformedOnionAddress(UsageError):
+    """That is not a v3 onion address."""
+
+    default_hint = (
+        "a rendezvous server is named by 56 letters and digits followed by .onion, optionally :port"
+    )
+
+
+class MalformedInvite(UsageError):
+    """That is not a whole invite."""
+
+    default_hint = "copy it again from rdv:// to its last character"
+
+
+class MalformedPassphrase(UsageError):
+    """That passphrase cannot be used."""
+
+    default_hint = "a passphrase needs at least one visible character"
+
+
+class NoTor(RdvError):
+    """No Tor was found."""
+
+    exit_code = 3
+    default_hint = "install tor (apt install tor) or name its SOCKS port with --socks 127.0.0.1:PORT"
+
+
+class ControlRefused(NoTor):
+    """Tor's control port did not let us in."""
+
+    default_hint = "give this user read access to tor's control cookie (on Debian: the group debian-tor)"
+
+
+class TorFailed(NoTor):
+    """The tor that was started here did not come up."""
+
+    default_hint = "run onion-rdv doctor, and look into tor's log in the state directory"
+
+
+class TestnetFailed(NoTor):
+    """The private Tor network did not come up."""
+
+    __test__ = False  # its name begins like a test's; it is none
+    default_hint = "run onion-rdv testnet down and try again; --keep-logs shows what tor said"
+
+
+class ServerUnreachable(RdvError):
+    """The rendezvous server cannot be reached."""
+
+    exit_code = 4
+    default_hint = "try again in a minute; if it stays so, ask who runs the server"
+
+
+class OnionServiceNotFound(ServerUnreachable):
+    """That onion service is not published."""
+
+    default_hint = "the server may be down or still starting: try again in a minute, and check the address"
+
+
+class ClientAuthorizationNeeded(ServerUnreachable):
+    """That onion service wants client authorization."""
+
+    default_hint = "it is a private server: ask its operator for access"
+
+
+class BucketUnknown(RdvError):
+    """The server does not know that bucket, or it has expired."""
+
+    exit_code = 5
+    default_hint = "ask for a new invite"
+
+
+class NoEntryOpens(RdvError):
+    """No entry opens with that passphrase."""
+
+    exit_code = 6
+    default_hint = "check the passphrase with the person who invited you"
+
+
+class ServerCheckFailed(RdvError):
+    """The rendezvous server failed a check; nothing was handed out."""
+
+    exit_code = 7
+    default_hint = "do not use this server for now: it is broken, or it tries to single you out"
+
+
+class MalformedReply(ServerCheckFailed):
+    """The rendezvous server's reply is malformed."""
+
+
+class ConflictingEntries(ServerCheckFailed):
+    """Two entries open to different links: somebody else holds the passphrase."""
+
+    default_hint = "ask for a new invite with a new passphrase, over channels that nobody else reads"
+
+
+class MessagingServerUnreachable(RdvError):
+    """The messaging server named in the link does not answer."""
+
+    exit_code = 8
+    default_hint = "the link itself is good; try again later"
+
+
+class StoreError(RdvError):
+    """The store of the rendezvous server cannot be used."""
+
+    exit_code = 9
+    default_hint = "check the state directory's space and permissions"
+
+
+class MalformedRequest(RdvError):
+    """The request is malformed."""
+
+    default_hint = "see docs/protocol.md"

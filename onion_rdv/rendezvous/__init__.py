@@ -1,0 +1,1 @@
+"""The rendezvous server: a store of buckets and its web face."""
