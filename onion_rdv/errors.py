@@ -37,9 +37,7 @@ class RdvError(Exception):
     """Something went wrong inside onion-rdv."""
 
     exit_code: ClassVar[int] = 70
-    default_hint: ClassVar[str] = (
-        "this is a bug: please report it with the command that you typed, without its secrets"
-    )
+    default_hint: ClassVar[str] = "this is a bug: please report it with the command, without its secrets"
 
     def __init__(self, detail: str = "", *, hint: str | None = None) -> None:
         super().__init__(detail)
@@ -49,12 +47,8 @@ class RdvError(Exception):
     @property
     def message(self) -> str:
         """One line for a person: the docstring's first paragraph, then what exactly was seen."""
-        said = (
-            (inspect.getdoc(type(self)) or type(self).__name__)
-            .split("\n\n")[0]
-            .replace("\n", " ")
-            .rstrip(".")
-        )
+        docstring = inspect.getdoc(type(self)) or type(self).__name__
+        said = docstring.split("\n\n")[0].replace("\n", " ").rstrip(".")
         return f"{said}: {self.detail}" if self.detail else said
 
     def __str__(self) -> str:
@@ -89,9 +83,7 @@ class LinkTooLong(MalformedLink):
 class MalformedOnionAddress(UsageError):
     """That is not a v3 onion address."""
 
-    default_hint = (
-        "a rendezvous server is named by 56 letters and digits followed by .onion, optionally :port"
-    )
+    default_hint = "a rendezvous server is named by 56 letters and digits followed by .onion"
 
 
 class MalformedInvite(UsageError):

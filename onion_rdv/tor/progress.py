@@ -12,5 +12,5 @@ class Progress(Protocol):
         """``percent`` (0 to 100) is done; ``what`` says in a few words what comes now."""
 
 
-def silent(percent: int, what: str) -> None:  # noqa: ARG001
+def silent(percent: int, what: str) -> None:
     """Tell nobody."""

@@ -1,0 +1,1 @@
+"""The rendezvous protocol, version 1, without I/O."""
