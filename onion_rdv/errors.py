@@ -6,7 +6,8 @@
     ├── UsageError                     2
     │   ├── SettingsError
     │   ├── MalformedLink
-    │   │   └── LinkTooLong
+    │   │   ├── LinkTooLong
+    │   │   └── MalformedEntry
     │   ├── MalformedOnionAddress
     │   ├── MalformedInvite
     │   └── MalformedPassphrase
@@ -16,6 +17,7 @@
     │   └── TestnetFailed
     ├── ServerUnreachable              4
     │   ├── OnionServiceNotFound
+    │   ├── ServerBusy
     │   └── ClientAuthorizationNeeded
     ├── BucketUnknown                  5
     ├── NoEntryOpens                   6
@@ -80,6 +82,12 @@ class LinkTooLong(MalformedLink):
     default_hint = "use the short form of the link (in SimpleX: the short link)"
 
 
+class MalformedEntry(MalformedLink):
+    """An entry opens with that passphrase, but what it holds is no link."""
+
+    default_hint = "ask for a new invite"
+
+
 class MalformedOnionAddress(UsageError):
     """That is not a v3 onion address."""
 
@@ -135,6 +143,10 @@ class OnionServiceNotFound(ServerUnreachable):
     """That onion service is not published."""
 
     default_hint = "the server may be down or still starting: try again in a minute, and check the address"
+
+
+class ServerBusy(ServerUnreachable):
+    """The rendezvous server cannot serve that now."""
 
 
 class ClientAuthorizationNeeded(ServerUnreachable):

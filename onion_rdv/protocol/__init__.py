@@ -1,1 +1,42 @@
-"""The rendezvous protocol, version 1, without I/O."""
+"""The rendezvous protocol, version 1, without I/O: bytes in, bytes out; times and randomness are arguments."""
+
+from onion_rdv.protocol.bucket import (
+    BUCKET_ENTRIES,
+    BUCKET_ID_SIZE,
+    BUCKET_LINK_SIZE,
+    BUCKET_SIZE,
+    ENTRY_SIZE,
+    BucketId,
+    bucket_link,
+)
+from onion_rdv.protocol.checks import Limits, check_bucket_id, check_entry
+from onion_rdv.protocol.entry import open_bucket, open_bucket_with, seal
+from onion_rdv.protocol.invite import DEFAULT_PORT, Invite
+from onion_rdv.protocol.keys import SALT_SIZE, EntryKeys, derive_keys
+from onion_rdv.protocol.onion import ONION_KEY_SIZE, decode_onion_address, encode_onion_address
+from onion_rdv.protocol.passphrase import normalise_passphrase
+
+__all__ = [
+    "BUCKET_ENTRIES",
+    "BUCKET_ID_SIZE",
+    "BUCKET_LINK_SIZE",
+    "BUCKET_SIZE",
+    "DEFAULT_PORT",
+    "ENTRY_SIZE",
+    "ONION_KEY_SIZE",
+    "SALT_SIZE",
+    "BucketId",
+    "EntryKeys",
+    "Invite",
+    "Limits",
+    "bucket_link",
+    "check_bucket_id",
+    "check_entry",
+    "decode_onion_address",
+    "derive_keys",
+    "encode_onion_address",
+    "normalise_passphrase",
+    "open_bucket",
+    "open_bucket_with",
+    "seal",
+]
