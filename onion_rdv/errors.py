@@ -25,6 +25,7 @@
     │   ├── MalformedReply
     │   └── ConflictingEntries
     ├── MessagingServerUnreachable     8
+    ├── StreamFailed                   4
     ├── StoreError                     9
     └── MalformedRequest              70
 """
@@ -191,6 +192,21 @@ class MessagingServerUnreachable(RdvError):
 
     exit_code = 8
     default_hint = "the link itself is good; try again later"
+
+
+class StreamFailed(RdvError):
+    """Tor opened no stream.
+
+    ``code`` is the reply of tor's SOCKS port where there was one: RFC 1928, section 6, or, from 0xF0 up, tor's
+    proposal 304 "Extending SOCKS5 onion service error codes".
+    """
+
+    exit_code = 4
+    default_hint = "try again in a minute"
+
+    def __init__(self, detail: str = "", *, hint: str | None = None, code: int | None = None) -> None:
+        super().__init__(detail, hint=hint)
+        self.code = code
 
 
 class StoreError(RdvError):

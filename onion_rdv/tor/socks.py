@@ -1,0 +1,183 @@
+"""Streams through tor's SOCKS port: names are never resolved here, and every operation has its own circuit.
+
+Tor isolates streams by SOCKS user name and password (``IsolateSOCKSAuth``, on by default), so a pair that was never
+used before means a circuit that was never used before. There is no other way out: what cannot go through the SOCKS
+port is not sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import re
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from onion_rdv.errors import NoTor, SettingsError, StreamFailed
+
+if TYPE_CHECKING:
+    import aiohttp_socks
+
+DEFAULT_PORTS = (9050, 9150)
+"""Where a system's tor and Tor Browser's tor listen on 127.0.0.1."""
+
+_LOOPBACK = "127.0.0.1"
+_RESOLVE = 0xF0  # tor's socks-extensions, section 2 "Name lookup"
+_EXAMPLE_ADDRESS = "192.0.2.1"  # RFC 5737; it is nobody's
+
+_REPLIES = {
+    0x01: "tor could not connect, and its SOCKS port does not say why (ExtendedErrors in its torrc would)",
+    0x02: "tor's rules do not allow it",
+    0x03: "tor has no network",
+    0x04: "the host cannot be reached",
+    0x05: "nothing listens on that port",
+    0x06: "it took tor too long",
+    0xF0: "tor found no descriptor of that onion service",
+    0xF1: "the descriptor of that onion service cannot be used",
+    0xF2: "the introduction points of that onion service do not answer",
+    0xF3: "the rendezvous point could not be used",
+    0xF4: "that onion service wants client authorization",
+    0xF5: "that onion service does not accept this client's authorization",
+    0xF6: "that is not a valid onion address",
+    0xF7: "the introduction points of that onion service did not answer in time",
+}
+NOT_PUBLISHED = 0xF0
+AUTHORIZATION = frozenset({0xF4, 0xF5})
+FINAL = frozenset({0x02, 0x05, 0x07, 0x08, 0xF1, 0xF4, 0xF5, 0xF6})
+"""Replies that will be the same on the next circuit. F0 is not one: one directory's 404 can produce it."""
+
+_UNNAMED_CODE = re.compile(r"Invalid reply code: 0X([0-9A-F]{1,2})")
+
+
+@dataclass(frozen=True, slots=True)
+class SocksPort:
+    """The address of a SOCKS port: an IP address, because a name would have to be resolved."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``PORT``, ``127.0.0.1:PORT``, ``localhost:PORT`` or ``[::1]:PORT``.
+
+        Raises :class:`~onion_rdv.errors.SettingsError`.
+        """
+        host, _, port = text.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]") or _LOOPBACK
+        try:
+            address = ipaddress.ip_address(_LOOPBACK if host == "localhost" else host)
+            number = int(port)
+        except ValueError:
+            number = 0
+        if not 0 < number < 2**16:
+            raise SettingsError(
+                f"{text!r} is not the address of a SOCKS port",
+                hint="give it as 127.0.0.1:9050; names are not resolved",
+            )
+        return cls(str(address), number)
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def fresh_credentials() -> tuple[str, str]:
+    """Give a SOCKS user name and password that were never used before."""
+    return secrets.token_hex(16), secrets.token_hex(16)
+
+
+def connector(socks: SocksPort) -> aiohttp_socks.ProxyConnector:
+    """Give a connector for one aiohttp session, on a circuit of its own, that closes each stream after its reply."""
+    from aiohttp_socks import ProxyConnector, ProxyType
+
+    username, password = fresh_credentials()
+    return ProxyConnector(
+        host=socks.host,
+        port=socks.port,
+        proxy_type=ProxyType.SOCKS5,
+        username=username,
+        password=password,
+        rdns=True,
+        force_close=True,
+    )
+
+
+async def open_stream(
+    socks: SocksPort, host: str, port: int, timeout: float
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a stream to a host, by name, on a circuit of its own, within ``timeout`` seconds.
+
+    Raises :class:`~onion_rdv.errors.StreamFailed`, or :class:`~onion_rdv.errors.NoTor` where nothing answers at the
+    SOCKS port.
+    """
+    from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError, ProxyType
+    from python_socks.async_.asyncio.v2 import Proxy
+
+    username, password = fresh_credentials()
+    proxy = Proxy(ProxyType.SOCKS5, socks.host, socks.port, username, password, rdns=True)
+    try:
+        stream = await proxy.connect(host, port, timeout=timeout)
+    except ProxyConnectionError:
+        raise nothing_answers(socks) from None
+    except ProxyTimeoutError:
+        raise StreamFailed(f"no answer within {timeout:.0f} seconds") from None
+    except ProxyError as error:
+        raise refused(error) from None
+    return stream.reader, stream.writer
+
+
+def refused(error: Exception) -> StreamFailed:
+    """Turn a SOCKS refusal, as python-socks or aiohttp-socks report it, into plain words."""
+    code: int | None = getattr(error, "error_code", None)
+    if code is None:
+        # python-socks knows the codes of RFC 1928 only, and names tor's own in the text of its error.
+        unnamed = _UNNAMED_CODE.search(str(error))
+        code = int(unnamed[1], 16) if unnamed else None
+    if code is None:
+        return StreamFailed("tor closed the stream without an answer")
+    return StreamFailed(_REPLIES.get(code, f"tor's SOCKS port answers with code {int(code)}"), code=int(code))
+
+
+def nothing_answers(socks: SocksPort) -> NoTor:
+    """Say that a SOCKS port is not there."""
+    return NoTor(f"nothing answers at the SOCKS port {socks}")
+
+
+async def is_tor(socks: SocksPort, timeout: float = 5) -> bool:
+    """Tell whether a tor answers at this port, without a word to the network.
+
+    Asks for the address of what is an address already: tor has a SOCKS command of its own for that, and answers
+    such a question at once by itself. Other proxies refuse the command.
+    """
+    try:
+        async with asyncio.timeout(timeout):
+            reader, writer = await asyncio.open_connection(socks.host, socks.port)
+            try:
+                return await _resolves(reader, writer)
+            finally:
+                writer.close()
+    except (OSError, TimeoutError, asyncio.IncompleteReadError):
+        return False
+
+
+async def _resolves(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    writer.write(b"\x05\x01\x02")  # version 5, one method: user name and password
+    if await reader.readexactly(2) != b"\x05\x02":
+        return False
+    username, password = (text.encode() for text in fresh_credentials())
+    writer.write(b"\x01" + bytes([len(username)]) + username + bytes([len(password)]) + password)
+    if await reader.readexactly(2) != b"\x01\x00":
+        return False
+    name = _EXAMPLE_ADDRESS.encode()
+    writer.write(bytes([5, _RESOLVE, 0, 3, len(name)]) + name + b"\0\0")
+    answer = await reader.readexactly(10)
+    return answer[:4] == b"\x05\x00\x00\x01" and answer[4:8] == ipaddress.ip_address(_EXAMPLE_ADDRESS).packed
+
+
+async def find_socks(ports: tuple[int, ...] = DEFAULT_PORTS) -> SocksPort | None:
+    """Give the first of these ports on 127.0.0.1 where a tor answers."""
+    for port in ports:
+        candidate = SocksPort(_LOOPBACK, port)
+        if await is_tor(candidate):
+            return candidate
+    return None
