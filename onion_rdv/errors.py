@@ -17,6 +17,7 @@
     │   └── TestnetFailed
     ├── ServerUnreachable              4
     │   ├── OnionServiceNotFound
+    │   ├── ReplyLost
     │   ├── ServerBusy
     │   └── ClientAuthorizationNeeded
     ├── BucketUnknown                  5
@@ -144,6 +145,10 @@ class OnionServiceNotFound(ServerUnreachable):
     """That onion service is not published."""
 
     default_hint = "the server may be down or still starting: try again in a minute, and check the address"
+
+
+class ReplyLost(ServerUnreachable):
+    """The rendezvous server did not answer."""
 
 
 class ServerBusy(ServerUnreachable):

@@ -1,0 +1,97 @@
+"""What an initiator does: seal a link, leave it, check the server, and only then hand out an invite."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onion_rdv.client.server import RendezvousClient, RendezvousServer
+from onion_rdv.errors import BucketUnknown, ReplyLost, ServerCheckFailed
+from onion_rdv.protocol import (
+    SALT_SIZE,
+    BucketId,
+    Invite,
+    Limits,
+    bucket_link,
+    check_bucket_id,
+    check_entry,
+    normalise_passphrase,
+    seal,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from onion_rdv.tor.socks import SocksPort
+
+LIFETIME = 7 * 24 * 3600
+"""Seconds that a server keeps a bucket unless its operator chose otherwise (docs/protocol.md, "Server")."""
+
+_STORE_TRIES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A link that waits at a rendezvous server, checked."""
+
+    invite: Invite
+    server: RendezvousServer
+    bucket_id: BucketId
+    checked_at: float
+    """Unix time of the check by this machine's clock."""
+
+    @property
+    def expires_at(self) -> int:
+        """Unix time at which a server with the usual settings erases the bucket."""
+        return self.bucket_id.created_at + LIFETIME
+
+
+async def offer(
+    link: str,
+    passphrase: str,
+    server: RendezvousServer,
+    socks: SocksPort,
+    *,
+    limits: Limits,
+    timeout: float,
+    step: Callable[[str], None],
+) -> Offer:
+    """Seal ``link``, store it, and make the initiator's three checks.
+
+    ``step`` is told in a few words what comes next; ``timeout`` (seconds) bounds each request. Raises
+    :class:`~onion_rdv.errors.UsageError` for a bad link or passphrase, :class:`~onion_rdv.errors.NoTor`,
+    :class:`~onion_rdv.errors.ServerUnreachable`, :class:`~onion_rdv.errors.ServerCheckFailed`.
+    """
+    client = RendezvousClient(socks, server, timeout)
+    secret = normalise_passphrase(passphrase)
+    step("sealing the link")
+    entry, salt = await _seal(link, secret, server)
+    step("leaving it at the rendezvous server")
+    for tries_left in reversed(range(_STORE_TRIES)):
+        try:
+            bucket_id, bucket = await client.store(entry)
+            break
+        except ReplyLost:
+            if not tries_left:
+                raise
+            # It may be stored already. The same bytes twice would fail the check, and a salt is used once.
+            entry, salt = await _seal(link, secret, server)
+    step("checking the bucket")
+    now = time.time()
+    check_entry(entry, bucket, "the bucket that the server returned")
+    check_bucket_id(bucket_id, now, limits)
+    found_as = await asyncio.to_thread(bucket_link, bucket_id, server.onion_key)
+    step("fetching it again over another circuit")
+    try:
+        check_entry(entry, await client.fetch(found_as), "the bucket as others get it")
+    except BucketUnknown:
+        raise ServerCheckFailed("it does not find the bucket that it says it put our entry in") from None
+    return Offer(Invite(server.onion_key, server.port, found_as, salt), server, bucket_id, now)
+
+
+async def _seal(link: str, passphrase: bytes, server: RendezvousServer) -> tuple[bytes, bytes]:
+    salt = secrets.token_bytes(SALT_SIZE)
+    return await asyncio.to_thread(seal, link, passphrase, salt, server.onion_key), salt

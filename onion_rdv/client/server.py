@@ -1,0 +1,173 @@
+"""A rendezvous server as a client sees it: an onion address and a port, and two requests over Tor."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from onion_rdv.errors import (
+    ClientAuthorizationNeeded,
+    MalformedOnionAddress,
+    MalformedReply,
+    OnionServiceNotFound,
+    ReplyLost,
+    ServerUnreachable,
+    StreamFailed,
+)
+from onion_rdv.protocol import DEFAULT_PORT, BucketId, decode_onion_address, encode_onion_address
+from onion_rdv.protocol.exchange import (
+    FETCH_PADDING_SIZE,
+    FETCH_PATH,
+    REPLY_BODY_SIZE,
+    STORE_PATH,
+    fetch_body,
+    read_bucket,
+    read_stored,
+    store_body,
+)
+from onion_rdv.tor import socks as tor_socks
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from onion_rdv.tor.socks import SocksPort
+
+_PAUSES = (0.5, 1, 2, 3, 5)
+"""Seconds to wait before the next try, so that a descriptor has time to arrive where it is looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class RendezvousServer:
+    """Where a rendezvous server is: the 32-byte key in its onion address, and its port."""
+
+    onion_key: bytes
+    port: int = DEFAULT_PORT
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``ADDRESS.onion`` or ``ADDRESS.onion:PORT``.
+
+        Raises :class:`~onion_rdv.errors.MalformedOnionAddress` for everything that is not a v3 onion address.
+        """
+        host, colon, port = text.strip().partition(":")
+        onion_key = decode_onion_address(host)
+        if colon and not (port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
+            raise MalformedOnionAddress("what follows the colon is no port number")
+        return cls(onion_key, int(port) if colon else DEFAULT_PORT)
+
+    @property
+    def host(self) -> str:
+        """The onion address."""
+        return encode_onion_address(self.onion_key)
+
+    def __str__(self) -> str:
+        return self.host if self.port == DEFAULT_PORT else f"{self.host}:{self.port}"
+
+
+class RendezvousClient:
+    """The two requests of the protocol; each try of each request has a circuit of its own."""
+
+    def __init__(self, socks: SocksPort, server: RendezvousServer, timeout: float) -> None:
+        """Reach ``server`` through tor's ``socks`` port, giving each request ``timeout`` seconds in all."""
+        self._socks = socks
+        self._server = server
+        self._timeout = timeout
+
+    async def store(self, entry: bytes) -> tuple[BucketId, bytes]:
+        """Leave an entry; gives the id and the 16,384 bytes of the bucket that it is said to be in.
+
+        Raises :class:`~onion_rdv.errors.ReplyLost` where the entry may have been stored without our hearing of it,
+        :class:`~onion_rdv.errors.ServerUnreachable` and :class:`~onion_rdv.errors.ServerCheckFailed` with their
+        kinds, or :class:`~onion_rdv.errors.NoTor`.
+        """
+        return read_stored(*await self._post(STORE_PATH, store_body(entry), repeatable=False))
+
+    async def fetch(self, link: bytes) -> bytes:
+        """Get the 16,384 bytes of the bucket with this 16-byte link.
+
+        Raises :class:`~onion_rdv.errors.BucketUnknown`, and otherwise as :meth:`store` does.
+        """
+        body = fetch_body(link, secrets.token_bytes(FETCH_PADDING_SIZE))
+        return read_bucket(*await self._post(FETCH_PATH, body, repeatable=True))
+
+    async def _post(self, path: str, body: bytes, *, repeatable: bool) -> tuple[int, str, bytes]:
+        """Post until there is a reply, a refusal that will not change, or no time left."""
+        deadline = time.monotonic() + self._timeout
+        tries = 0
+        while True:
+            try:
+                return await self._try_to_post(path, body, deadline)
+            except StreamFailed as error:
+                failure = _name_failure(error)
+                final = error.code in tor_socks.FINAL
+            except ReplyLost as error:
+                failure, final = error, not repeatable
+            pause = _PAUSES[min(tries, len(_PAUSES) - 1)]
+            tries += 1
+            # The time-out bounds the person's wait. A service that is not there is looked for a few times only.
+            not_there = isinstance(failure, OnionServiceNotFound) and tries > len(_PAUSES)
+            if final or not_there or time.monotonic() + pause >= deadline:
+                raise failure from None
+            await asyncio.sleep(pause)
+
+    async def _try_to_post(self, path: str, body: bytes, deadline: float) -> tuple[int, str, bytes]:
+        import aiohttp
+        from aiohttp_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError
+
+        try:
+            async with (
+                asyncio.timeout(deadline - time.monotonic()),
+                self._session() as session,
+                session.post(
+                    f"http://{self._server}{path}",
+                    data=body,
+                    headers={"Content-Type": "application/octet-stream"},
+                    allow_redirects=False,
+                ) as reply,
+            ):
+                return reply.status, reply.content_type, await _read_body(reply)
+        except ProxyConnectionError:
+            raise tor_socks.nothing_answers(self._socks) from None
+        except ProxyError as error:
+            raise tor_socks.refused(error) from None
+        except (TimeoutError, ProxyTimeoutError):
+            raise ServerUnreachable(f"there was no reply within {self._timeout:.0f} seconds") from None
+        except (aiohttp.ClientResponseError, aiohttp.ClientPayloadError, aiohttp.InvalidURL):
+            raise MalformedReply("it is not HTTP as the protocol wants it") from None
+        except (aiohttp.ClientError, OSError):
+            raise ReplyLost("the stream ended before there was a reply") from None
+
+    def _session(self) -> aiohttp.ClientSession:
+        """Make a session that sends nothing of its own accord, follows nothing and remembers nothing."""
+        import aiohttp
+
+        return aiohttp.ClientSession(
+            connector=tor_socks.connector(self._socks),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers={"Accept", "Accept-Encoding", "User-Agent"},
+            auto_decompress=False,
+            trust_env=False,
+            timeout=aiohttp.ClientTimeout(total=None),  # the deadline covers every try together
+        )
+
+
+async def _read_body(reply: aiohttp.ClientResponse) -> bytes:
+    """Read a body, but never more than one byte too much."""
+    body = bytearray()
+    while len(body) <= REPLY_BODY_SIZE:
+        piece = await reply.content.read(REPLY_BODY_SIZE + 1 - len(body))
+        if not piece:
+            break
+        body += piece
+    return bytes(body)
+
+
+def _name_failure(error: StreamFailed) -> ServerUnreachable:
+    if error.code in tor_socks.AUTHORIZATION:
+        return ClientAuthorizationNeeded(error.detail if error.code != min(tor_socks.AUTHORIZATION) else "")
+    if error.code == tor_socks.NOT_PUBLISHED:
+        return OnionServiceNotFound()
+    return ServerUnreachable(error.detail)
