@@ -1,0 +1,139 @@
+"""Bring a private network up: directories, keys, torrcs, processes, and then tor's own bootstrap.
+
+The order makes it quick and sure: the authorities and relays first, so that the very first consensus has all of them;
+the service and client tor when every relay has it. A client that boots from a smaller consensus looks for onion
+services in other places than the service publishes them.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from onion_rdv.errors import TestnetFailed
+from onion_rdv.tor.testnet import plan, processes
+from onion_rdv.tor.testnet.keys import make_authorities
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from onion_rdv.tor.testnet.channel import Channel
+    from onion_rdv.tor.testnet.ports import ReservedPorts
+    from onion_rdv.tor.testnet.programs import Programs
+
+_POLL = 0.1
+_BOOTSTRAPPED = 100
+_KNOWS_THE_NETWORK = 75  # tor's "enough_dirinfo"; a relay needs no circuits of its own
+BOOT_TIMEOUT = 150.0  # seconds; a boot takes about 15 where two processor cores have little else to do
+
+
+class Tors:
+    """All tors of a network, by name."""
+
+    def __init__(self, programs: Programs, directory: Path, keeper_pid: int) -> None:
+        self.by_name: dict[str, processes.Tor] = {}
+        self.torrc = directory / "torrc"
+        self._programs = programs
+        self._directory = directory
+        self._keeper_pid = keeper_pid
+        self._relays: tuple[str, ...] = ()
+        self._percent = 0
+
+    def make(self, channel: Channel, ports: ReservedPorts, relays: int) -> dict[str, str]:
+        """Make everything up to the start; give the network's addresses.
+
+        Raises TestnetFailed, and Stop as :meth:`Channel.wait` does.
+        """
+        self._relays = plan.relay_names(relays)
+        for name in (*plan.AUTHORITIES, *self._relays, plan.SERVICE, plan.CLIENT):
+            (self._directory / name).mkdir(mode=0o700)
+        authority_ports = {self._directory / name: (ports.take(), ports.take()) for name in plan.AUTHORITIES}
+        authorities = make_authorities(channel, self._programs, authority_ports)
+        everywhere = plan.network_torrc(authorities)
+        joining = plan.joining_torrc(authorities)
+        self.torrc.write_text(joining)
+        first_consensus = int(time.time()) + plan.LEAD
+        for each in authorities:
+            torrc = plan.authority_torrc(each.or_port, each.dir_port, first_consensus)
+            self._add(each.name, everywhere + torrc)
+        for name in self._relays:
+            self._add(name, everywhere + plan.relay_torrc(ports.take()))
+        service_control, client_control, client_socks = ports.take(), ports.take(), ports.take()
+        self._add(plan.SERVICE, joining + plan.service_torrc(service_control))
+        self._add(plan.CLIENT, joining + plan.client_torrc(client_socks, client_control))
+        return {
+            "client_socks": f"127.0.0.1:{client_socks}",
+            "client_control": f"127.0.0.1:{client_control}",
+            "service_control": f"127.0.0.1:{service_control}",
+        }
+
+    def _add(self, name: str, torrc: str) -> None:
+        own = plan.own_torrc(self._directory / name, name, self._keeper_pid)
+        self.by_name[name] = processes.Tor(self._programs.tor, self._directory / name, own + torrc)
+
+    def boot(self, channel: Channel) -> None:
+        """Start all of them in turn, and report their progress until all have bootstrapped.
+
+        Raises TestnetFailed when a tor ends or it takes too long, and Stop.
+        """
+        deadline = time.monotonic() + BOOT_TIMEOUT
+        routers = [*plan.AUTHORITIES, *self._relays]
+        ends = [plan.SERVICE, plan.CLIENT]
+        self._start(routers)
+        self._wait(channel, routers, self._consensus_is_complete, deadline)
+        # Those who asked before there was a consensus ask again ever more seldom; started anew, they ask at once.
+        processes.stop(self.by_name[name] for name in self._relays)
+        self._start(self._relays)
+        self._wait(channel, routers, lambda: self._all_at(routers, _KNOWS_THE_NETWORK), deadline)
+        self._start(ends)
+        self._wait(channel, ends, lambda: self._all_at(ends, _BOOTSTRAPPED), deadline)
+
+    def start_one(self, channel: Channel, name: str) -> None:
+        """Start one that was stopped, and wait until it has bootstrapped; raises like :meth:`boot`."""
+        self._start([name])
+        bootstrapped = lambda: self._all_at([name], _BOOTSTRAPPED)  # noqa: E731 a name for the line's length
+        self._wait(channel, [name], bootstrapped, time.monotonic() + BOOT_TIMEOUT)
+
+    def _start(self, names: Iterable[str]) -> None:
+        for name in names:
+            self.by_name[name].start()
+
+    def _consensus_is_complete(self) -> bool:
+        """Say whether every authority has a consensus that names every relay (dir-spec, "r" lines)."""
+        wanted = len(plan.AUTHORITIES) + len(self._relays)
+        for name in plan.AUTHORITIES:
+            try:
+                consensus = (self._directory / name / "cached-microdesc-consensus").read_text()
+            except FileNotFoundError:
+                return False
+            if consensus.count("\nr ") < wanted:
+                return False
+        return True
+
+    def _all_at(self, names: Iterable[str], percent: int) -> bool:
+        return all(self.by_name[name].bootstrap.percent >= percent for name in names)
+
+    def _wait(self, channel: Channel, names: list[str], reached: Callable[[], bool], deadline: float) -> None:
+        """Report progress until ``reached``; the named tors are those that it depends on."""
+        while True:
+            for tor in self.by_name.values():
+                tor.follow()
+            behind = min((self.by_name[name] for name in names), key=lambda tor: tor.bootstrap.percent)
+            done = sum(tor.bootstrap.percent for tor in self.by_name.values()) // len(self.by_name)
+            self._percent = max(done, self._percent)
+            channel.tell("progress", percent=self._percent, what=f"{behind.name}: {behind.bootstrap.summary}")
+            if reached():
+                return
+            dead = self.find_dead()
+            if dead is not None:
+                raise TestnetFailed(f"the tor {dead.name} has ended: {dead.complaint()}")
+            if time.monotonic() > deadline:
+                raise TestnetFailed(
+                    f"the tor {behind.name} stands at {behind.bootstrap.percent}%: {behind.last_line}"
+                )
+            channel.wait(_POLL)
+
+    def find_dead(self) -> processes.Tor | None:
+        """Give one that has ended by itself."""
+        return next((tor for tor in self.by_name.values() if tor.died()), None)

@@ -1,0 +1,25 @@
+"""One private Tor network for all tests of a run, brought up when the first of them asks for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from onion_rdv.tor import testnet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def keeper() -> Iterator[testnet.Keeper]:
+    """Hold the network; it can also stop and start single tors. What a test stops it starts again."""
+    with testnet.Keeper() as keeper:
+        yield keeper
+
+
+@pytest.fixture(scope="session")
+def network(keeper: testnet.Keeper) -> testnet.Network:
+    """Tell where the network's SOCKS and control ports are."""
+    return keeper.network
