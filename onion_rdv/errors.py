@@ -5,6 +5,7 @@
     RdvError                          70
     ├── UsageError                     2
     │   ├── SettingsError
+    │   │   └── KeyFileUnusable
     │   ├── MalformedLink
     │   │   ├── LinkTooLong
     │   │   └── MalformedEntry
@@ -13,6 +14,9 @@
     │   └── MalformedPassphrase
     ├── NoTor                          3
     │   ├── ControlRefused
+    │   ├── ControlLost
+    │   ├── CommandRefused
+    │   ├── ServiceNotPublished
     │   ├── TorFailed
     │   └── TestnetFailed
     ├── ServerUnreachable              4
@@ -53,6 +57,8 @@ class RdvError(Exception):
         """One line for a person: the docstring's first paragraph, then what exactly was seen."""
         docstring = inspect.getdoc(type(self)) or type(self).__name__
         said = docstring.split("\n\n")[0].replace("\n", " ").rstrip(".")
+        if not said.startswith("Tor"):
+            said = said[:1].lower() + said[1:]
         return f"{said}: {self.detail}" if self.detail else said
 
     def __str__(self) -> str:
@@ -60,7 +66,7 @@ class RdvError(Exception):
 
 
 class UsageError(RdvError, ValueError):
-    """That does not work as it was typed."""
+    """Wrong usage."""
 
     exit_code = 2
     default_hint = "see onion-rdv --help"
@@ -70,6 +76,12 @@ class SettingsError(UsageError):
     """A setting is wrong."""
 
     default_hint = "mend it in the file, variable or option that is named"
+
+
+class KeyFileUnusable(SettingsError):
+    """The onion service's key file cannot be used."""
+
+    default_hint = "restore it from a backup; without it the service gets a new address (move the file away for that)"
 
 
 class MalformedLink(UsageError):
@@ -119,6 +131,24 @@ class ControlRefused(NoTor):
     """Tor's control port did not let us in."""
 
     default_hint = "give this user read access to tor's control cookie (on Debian: the group debian-tor)"
+
+
+class ControlLost(NoTor):
+    """The connection to tor's control port has ended."""
+
+    default_hint = "look whether tor still runs, and into its log"
+
+
+class CommandRefused(NoTor):
+    """Tor refused a command on its control port."""
+
+    default_hint = "this tor may be too old: 0.4.9.11 or later is recommended"
+
+
+class ServiceNotPublished(NoTor):
+    """The onion service could not be published."""
+
+    default_hint = "look whether this machine's clock is right and tor has network, and into tor's log"
 
 
 class TorFailed(NoTor):

@@ -18,6 +18,7 @@ from onion_rdv.protocol import (
     bucket_link,
     check_bucket_id,
     check_entry,
+    encode_link,
     normalise_passphrase,
     seal,
 )
@@ -47,6 +48,14 @@ class Offer:
     def expires_at(self) -> int:
         """Unix time at which a server with the usual settings erases the bucket."""
         return self.bucket_id.created_at + LIFETIME
+
+
+def check_link(link: str) -> None:
+    """Refuse, before anything is started or sent, what :func:`offer` would refuse.
+
+    Raises :class:`~onion_rdv.errors.MalformedLink` or :class:`~onion_rdv.errors.LinkTooLong`.
+    """
+    encode_link(link)
 
 
 async def offer(

@@ -24,6 +24,9 @@ def decode(text: str) -> bytes:
     if len(text) != CHARACTERS:
         raise ValueError(f"{len(text)} characters instead of {CHARACTERS}")
     try:
-        return base64.b32decode(text, casefold=True)
+        value = base64.b32decode(text, casefold=True)
     except ValueError:
-        raise ValueError("only the letters a to z and the digits 2 to 7 can stand in it") from None
+        value = b""
+    if len(value) != SIZE:  # it is shorter where "=" fills up the end
+        raise ValueError("only the letters a to z and the digits 2 to 7 can stand in it")
+    return value

@@ -8,6 +8,8 @@ from typing import Self
 
 from argon2.low_level import Type, hash_secret_raw
 
+from onion_rdv.protocol.onion import check_onion_key
+
 ENTRY_SIZE = 256
 """Bytes of one sealed link."""
 
@@ -64,8 +66,10 @@ def bucket_link(bucket_id: BucketId, onion_key: bytes) -> bytes:
     """Hash a bucket id to the 16-byte link under which this onion service serves the bucket.
 
     Argon2id (RFC 9106) with t=2, m=19 MiB, p=1: some tens of milliseconds. An id is easy to guess, so each guess
-    has to cost something; and everybody has to get the same link, so there is no random salt.
+    has to cost something; and everybody has to get the same link, so there is no random salt. Raises
+    :class:`ValueError` for an onion key that is not 32 bytes long.
     """
+    check_onion_key(onion_key)
     return hash_secret_raw(
         secret=bucket_id.encode(),
         salt=hashlib.sha256(b"onion-rdv/1 bucket link" + onion_key).digest()[:16],

@@ -134,14 +134,14 @@ def _check_reply(status: int, expected: int, media_type: str, body: bytes) -> No
     if len(body) != REPLY_BODY_SIZE:
         raise MalformedReply(f"its body has {len(body)} bytes, not {REPLY_BODY_SIZE}")
     if media_type == PROBLEM_TYPE:
-        _raise_problem(status, body)
+        _raise_problem(status, expected, body)
     if media_type != BUCKET_TYPE:
         raise MalformedReply("its media type is not one of the protocol")
     if status != expected:
         raise MalformedReply(f"its status is {status}, not {expected}")
 
 
-def _raise_problem(status: int, body: bytes) -> NoReturn:
+def _raise_problem(status: int, expected: int, body: bytes) -> NoReturn:
     """Raise our own words for the problem: nothing that a server writes is ever shown."""
     try:
         document = json.loads(body)
@@ -149,9 +149,9 @@ def _raise_problem(status: int, body: bytes) -> NoReturn:
     except (ValueError, KeyError, TypeError, RecursionError):
         raise MalformedReply("it is not a problem document") from None
     problem = next((p for p in Problem if (p.status, p.type) == said and p.status == status), None)
-    if problem is Problem.BUCKET_UNKNOWN:
+    if problem is Problem.BUCKET_UNKNOWN and expected == FOUND:  # a store names no bucket
         raise BucketUnknown
-    if problem is Problem.BUSY or problem is Problem.INTERNAL:
+    if problem in {Problem.BUSY, Problem.INTERNAL, Problem.TIMEOUT}:  # an honest server has reason for these
         raise ServerBusy(problem.title)
     if problem is None:
         raise MalformedReply(f"it reports a problem, status {status}, that the protocol does not know")

@@ -34,8 +34,8 @@ class Invite:
     """Where a link waits, and the salt of its entry; with the passphrase only in the one-channel form.
 
     ``onion_key`` has 32 bytes, ``bucket_link`` 16, ``salt`` 16. A passphrase is kept in its normalised spelling.
-    Raises :class:`ValueError` for values of other sizes, :class:`~onion_rdv.errors.MalformedPassphrase` for an
-    empty passphrase.
+    Raises :class:`ValueError` for values of other sizes, :class:`~onion_rdv.errors.MalformedPassphrase` for a
+    passphrase that is empty or has no settled spelling.
     """
 
     onion_key: bytes
@@ -120,7 +120,7 @@ def _decode_passphrase(fragment: str) -> str:
         raise MalformedInvite("its passphrase has a stray % in it")
     try:
         return unquote_to_bytes(fragment).decode()
-    except UnicodeDecodeError:
+    except UnicodeError:  # on the way to bytes too: half a surrogate pair can stand in a str
         raise MalformedInvite("its passphrase is not UTF-8") from None
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from argon2.low_level import Type, hash_secret_raw
 
 from onion_rdv.errors import MalformedPassphrase
-from onion_rdv.protocol.onion import ONION_KEY_SIZE
+from onion_rdv.protocol.onion import check_onion_key
 from onion_rdv.protocol.passphrase import normalise_passphrase
 
 SALT_SIZE = 16
@@ -42,8 +42,7 @@ def derive_keys(passphrase: str | bytes, salt: bytes, onion_key: bytes) -> Entry
     """
     if len(salt) != SALT_SIZE:
         raise ValueError(f"a salt has {SALT_SIZE} bytes, not {len(salt)}")
-    if len(onion_key) != ONION_KEY_SIZE:
-        raise ValueError(f"an onion key has {ONION_KEY_SIZE} bytes, not {len(onion_key)}")
+    check_onion_key(onion_key)
     secret = normalise_passphrase(passphrase) if isinstance(passphrase, str) else passphrase
     if not secret:
         raise MalformedPassphrase("it is empty")

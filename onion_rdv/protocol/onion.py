@@ -14,8 +14,18 @@ _SUFFIX = ".onion"
 _VERSION = b"\x03"
 
 
+def check_onion_key(onion_key: bytes) -> None:
+    """Raise :class:`ValueError` for an onion key that is not 32 bytes long."""
+    if len(onion_key) != ONION_KEY_SIZE:
+        raise ValueError(f"an onion key has {ONION_KEY_SIZE} bytes, not {len(onion_key)}")
+
+
 def encode_onion_address(onion_key: bytes) -> str:
-    """Give the address, 62 characters with ``.onion``, of a service with this 32-byte public key."""
+    """Give the address, 62 characters with ``.onion``, of a service with this 32-byte public key.
+
+    Raises :class:`ValueError` for a key of another length.
+    """
+    check_onion_key(onion_key)
     return base32.encode(onion_key + _checksum(onion_key) + _VERSION) + _SUFFIX
 
 
@@ -25,11 +35,11 @@ def decode_onion_address(address: str) -> bytes:
     Raises :class:`~onion_rdv.errors.MalformedOnionAddress` for anything but a whole v3 address. That the key is
     a point on the curve is left to tor to check.
     """
-    host = address.lower()
-    if not host.endswith(_SUFFIX):
+    encoded, suffix = address[: -len(_SUFFIX)], address[-len(_SUFFIX) :]
+    if suffix.lower() != _SUFFIX:
         raise MalformedOnionAddress("it does not end in .onion")
     try:
-        value = base32.decode(host.removesuffix(_SUFFIX))
+        value = base32.decode(encoded)  # as it is: some letters that are not ASCII would turn into such that are
     except ValueError as error:
         raise MalformedOnionAddress(f"before .onion: {error}") from None
     onion_key, checksum, version = value[:32], value[32:34], value[34:]

@@ -1,0 +1,44 @@
+# One file for people: "make demo" shows it, "make test" tests it. Both install what is missing.
+
+PYTHON = .venv/bin/python
+
+.PHONY: demo test lint test-unit test-tor bench lock clean
+
+demo: .venv/.installed
+	$(PYTHON) -m onion_rdv demo
+
+test: lint
+	rm -f .coverage .coverage.*
+	$(PYTHON) -m coverage run -m pytest tests/unit tests/tor
+	$(PYTHON) -m coverage combine --quiet
+	$(PYTHON) -m coverage report --fail-under=90
+	$(PYTHON) -m coverage report --include='onion_rdv/protocol/*' --fail-under=100
+
+lint: .venv/.installed-dev
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m ruff format --check
+	$(PYTHON) -m mypy
+	.venv/bin/lint-imports
+
+# The fast tests alone, and those on a private Tor network alone.
+test-unit test-tor: test-%: .venv/.installed-dev
+	$(PYTHON) -m pytest tests/$*
+
+bench: .venv/.installed-bench
+	$(PYTHON) bench/run.py
+
+# Rewrite the lock files from pyproject.toml and bench/requirements.in.
+lock: .venv/.installed-dev
+	scripts/lock
+
+.venv/.installed: requirements.lock scripts/install
+	scripts/install run
+
+.venv/.installed-dev: requirements-dev.lock scripts/install
+	scripts/install dev
+
+.venv/.installed-bench: bench/requirements.lock .venv/.installed-dev
+	scripts/install bench
+
+clean:
+	rm -rf .venv .venv-bench .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache

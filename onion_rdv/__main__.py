@@ -1,0 +1,29 @@
+"""``onion-rdv`` and ``python -m onion_rdv``."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def run() -> None:
+    """Run the command line; what is asked for most often is answered before anything is imported."""
+    arguments = sys.argv[1:]
+    if "_ONION_RDV_COMPLETE" not in os.environ:
+        if arguments in ([], ["-h"], ["--help"]):
+            from onion_rdv.cli.usage import USAGE
+
+            sys.stdout.write(USAGE)
+            return
+        if arguments == ["--version"]:
+            from onion_rdv import __version__
+
+            sys.stdout.write(f"onion-rdv {__version__}\n")
+            return
+    from onion_rdv.cli.main import main
+
+    sys.exit(main(arguments))
+
+
+if __name__ == "__main__":
+    run()

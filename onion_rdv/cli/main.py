@@ -1,0 +1,88 @@
+"""The command line as a whole: its commands, loaded when they are called, and what becomes of every error."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import click
+
+from onion_rdv import __version__
+from onion_rdv.cli import settings
+from onion_rdv.cli.terminal import complain
+from onion_rdv.cli.usage import USAGE
+from onion_rdv.errors import RdvError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS = ("accept", "completion", "demo", "doctor", "info", "offer", "serve", "testnet")
+"""Each stands in a module of its own name, as a click command of its own name."""
+
+_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+class _LateGroup(click.Group):
+    """A group that imports a command when it is called, so that none pays for the others."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"onion_rdv.cli.{cmd_name}"), cmd_name)
+        return command
+
+    def get_help(self, ctx: click.Context) -> str:
+        return USAGE.rstrip("\n")
+
+
+@click.group(cls=_LateGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="onion-rdv", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Run one of the commands."""
+    if context.invoked_subcommand:
+        context.default_map = settings.load(context.invoked_subcommand)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a command; gives its exit code, and never lets a traceback through."""
+    try:
+        result = cli.main(list(arguments), prog_name="onion-rdv", standalone_mode=False)
+    except RdvError as error:
+        complain(error)
+        return error.exit_code
+    except click.ClickException as error:
+        complain(_as_usage_error(error))
+        return UsageError.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("onion-rdv: interrupted", err=True)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; python would complain once more while it shuts down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001
+        complain(RdvError(_describe_bug(error)))
+        return RdvError.exit_code
+    return result if isinstance(result, int) else 0
+
+
+def _as_usage_error(error: click.ClickException) -> UsageError:
+    context = getattr(error, "ctx", None)
+    where = context.command_path if context is not None else "onion-rdv"
+    message = error.format_message().rstrip(".").replace("\n", " ")
+    return UsageError(message[:1].lower() + message[1:], hint=f"see {where} --help")
+
+
+def _describe_bug(error: Exception) -> str:
+    """Name the kind of an unforeseen error and the place; its text may hold a secret, and stays here."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "onion_rdv" in frame.filename] or frames
+    place = f" in {os.path.basename(own[-1].filename)}, line {own[-1].lineno}" if own else ""  # noqa: PTH119
+    return f"{type(error).__name__}{place}"

@@ -1,0 +1,82 @@
+"""Finding the way into Tor for a client command, and what every client command can be told about it."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from onion_rdv.cli.settings import option, state_directory
+from onion_rdv.cli.terminal import ProgressBar, say
+from onion_rdv.errors import NoTor
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from onion_rdv.tor.socks import SocksPort
+
+_BOOT_TIMEOUT = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How to get into Tor, as it was asked for."""
+
+    socks: str | None
+    torrc: Path | None
+    state_dir: Path | None
+    timeout: float
+
+
+def route_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that :class:`Route` is made of."""
+    for decorate in (
+        option("--timeout", type=click.FloatRange(min=1), default=60, show_default=True, metavar="SECONDS",
+               help="Give up on a request after this long."),
+        option("--state-dir", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+               help="Where a tor of our own keeps its data."),
+        option("--torrc", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+               help="More torrc lines (bridges) for a tor of our own."),
+        option("--socks", metavar="HOST:PORT",
+               help="Tor's SOCKS port. Default: 127.0.0.1:9050, then 9150, then a tor of our own."),
+    ):  # fmt: skip
+        command = decorate(command)
+    return command
+
+
+@asynccontextmanager
+async def tor_route(route: Route) -> AsyncIterator[SocksPort]:
+    """Give the SOCKS port of a tor that is there, or of one that runs until the command is done.
+
+    Raises :class:`~onion_rdv.errors.NoTor` and its kinds. A port that was named and is not Tor's is never used, and
+    nothing else is tried in its place.
+    """
+    from onion_rdv.tor import socks as tor_socks
+
+    if route.socks:
+        named = tor_socks.SocksPort.parse(route.socks)
+        if not await tor_socks.is_tor(named):
+            raise NoTor(f"what answers at {named}, if anything does, is not tor's SOCKS port")
+        yield named
+        return
+    found = await tor_socks.find_socks()
+    if found is not None:
+        yield found
+        return
+    from onion_rdv.tor import own_tor
+
+    say("no tor is running here; starting one (the first time takes longest)")
+    directory = own_tor.pick_free_directory(state_directory(route.state_dir) / "client-tor")
+    with ProgressBar("starting tor") as progress:
+        tor = await own_tor.launch(
+            directory, socks=True, extra_torrc=route.torrc, progress=progress, timeout=_BOOT_TIMEOUT
+        )
+    try:
+        if tor.socks is None:
+            raise NoTor("the tor that was started has no SOCKS port")
+        yield tor_socks.SocksPort.parse(tor.socks)
+    finally:
+        await tor.stop()

@@ -1,0 +1,66 @@
+"""Reading what must not be seen: links, invites and passphrases, from an argument, stdin, a file or a prompt.
+
+Prompts do not echo. An argument can be seen by the machine's other users while the command runs, and stays in the
+shell's history; it is there for links and invites because people expect it, and the help says what is better.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from onion_rdv.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+STDIN = "-"
+_LIMIT = 8192  # characters; nothing that is read here is nearly as long
+
+
+def read_secret(argument: str | None, what: str) -> str:
+    """Take ``argument``; where it is ``-`` read stdin; where it is missing, ask, or read stdin where nobody is.
+
+    Raises :class:`~onion_rdv.errors.UsageError` where nothing comes.
+    """
+    if argument is None and sys.stdin.isatty():
+        return ask(what)
+    text = read_stdin(what) if argument is None or argument == STDIN else argument
+    if not text.strip():
+        raise UsageError(f"the {what} is empty")
+    return text.strip()
+
+
+def read_stdin(what: str) -> str:
+    """Read all of stdin."""
+    return _read(sys.stdin.read, what)
+
+
+def read_passphrase_file(path: Path) -> str:
+    """Read a passphrase from a file, or from stdin where it is named ``-``."""
+    if str(path) == STDIN:
+        return read_stdin("passphrase")
+    try:
+        with path.open(encoding="utf-8") as file:
+            return _read(file.read, "passphrase")
+    except OSError as error:
+        raise UsageError(f"the passphrase file cannot be read ({error.strerror})", hint="check its name") from None
+
+
+def ask(what: str, *, again: bool = False) -> str:
+    """Ask at the terminal without echo; ``again`` asks twice, for what cannot be checked otherwise."""
+    answer: str = click.prompt(what, hide_input=True, err=True, confirmation_prompt=again)
+    return answer.strip()
+
+
+def _read(read: Callable[[int], str], what: str) -> str:
+    try:
+        text = read(_LIMIT + 1)
+    except UnicodeDecodeError:
+        raise UsageError(f"the {what} is not valid UTF-8 text") from None
+    if len(text) > _LIMIT:
+        raise UsageError(f"the {what} is longer than {_LIMIT} characters")
+    return text.removesuffix("\n").removesuffix("\r")

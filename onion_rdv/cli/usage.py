@@ -1,0 +1,35 @@
+"""The first screen of help: written by hand, and printed without importing anything."""
+
+USAGE = """\
+Usage: onion-rdv COMMAND [OPTIONS]
+
+Hand a messaging link to one person through a Tor onion service that learns
+nothing about it. Everything goes through Tor.
+
+For people:
+  offer [LINK]      seal a link, leave it at a rendezvous server, get an invite
+  accept [INVITE]   turn an invite and its passphrase back into the link
+  info [INVITE]     say what an invite holds, without contacting anybody
+  doctor            check tor, clock and settings, and say what to mend
+
+For operators:
+  serve             run a rendezvous server as an onion service
+
+To try it:
+  demo              show one rendezvous over a private Tor network
+  testnet           run that private Tor network: up, down, status, run
+
+  completion SHELL  print shell completion for bash, zsh or fish
+
+Options:
+  -h, --help        show this help; COMMAND --help shows a command's own
+  --version         show the version
+
+Every option of a command can be set for good: as name = value in
+~/.config/onion-rdv/config.toml, or as ONION_RDV_NAME in the environment.
+Results go to stdout, all else to stderr; --json prints results for programs.
+
+Exit codes: 0 done, 2 usage or malformed input, 3 no Tor, 4 server unreachable,
+5 bucket unknown or expired, 6 wrong passphrase, 7 the server failed a check,
+8 messaging server unreachable (--probe=require), 9 store unusable, 70 a bug.
+"""
