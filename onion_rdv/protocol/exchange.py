@@ -30,6 +30,8 @@ REPLY_BODY_SIZE: Final = BUCKET_ID_SIZE + BUCKET_SIZE
 BUCKET_TYPE: Final = "application/octet-stream"
 PROBLEM_TYPE: Final = "application/problem+json"
 
+_STORED: Final = 201
+_FOUND: Final = 200
 _NO_ID: Final = bytes(BUCKET_ID_SIZE)
 
 
@@ -99,7 +101,7 @@ def read_stored(status: int, media_type: str, body: bytes) -> tuple[BucketId, by
     Raises :class:`~onion_rdv.errors.ServerBusy`, :class:`~onion_rdv.errors.MalformedReply`, or
     :class:`~onion_rdv.errors.ServerCheckFailed` for a problem that an honest server has no reason to report.
     """
-    _check_reply(status, 201, media_type, body)
+    _check_reply(status, _STORED, media_type, body)
     return BucketId.decode(body[:BUCKET_ID_SIZE]), body[BUCKET_ID_SIZE:]
 
 
@@ -108,7 +110,7 @@ def read_bucket(status: int, media_type: str, body: bytes) -> bytes:
 
     Raises :class:`~onion_rdv.errors.BucketUnknown`, and otherwise as :func:`read_stored` does.
     """
-    _check_reply(status, 200, media_type, body)
+    _check_reply(status, _FOUND, media_type, body)
     if body[:BUCKET_ID_SIZE] != _NO_ID:
         raise MalformedReply("it does not begin with twelve zero bytes")
     return body[BUCKET_ID_SIZE:]
@@ -118,8 +120,8 @@ def _head(status: int, media_type: str) -> bytes:
     return (f"HTTP/1.1 {status} \r\nContent-Type: {media_type}\r\nContent-Length: {REPLY_BODY_SIZE}\r\n\r\n").encode()
 
 
-_STORED_HEAD: Final = _head(201, BUCKET_TYPE)
-_FOUND_HEAD: Final = _head(200, BUCKET_TYPE) + _NO_ID
+_STORED_HEAD: Final = _head(_STORED, BUCKET_TYPE)
+_FOUND_HEAD: Final = _head(_FOUND, BUCKET_TYPE) + _NO_ID
 
 REPLY_SIZE: Final = len(_FOUND_HEAD) + BUCKET_SIZE
 """Bytes of every reply, from the status line to the end of the body."""
@@ -149,7 +151,7 @@ def _raise_problem(status: int, expected: int, body: bytes) -> NoReturn:
     except (ValueError, KeyError, TypeError, RecursionError):
         raise MalformedReply("it is not a problem document") from None
     problem = next((p for p in Problem if (p.status, p.type) == said and p.status == status), None)
-    if problem is Problem.BUCKET_UNKNOWN and expected == FOUND:  # a store names no bucket
+    if problem is Problem.BUCKET_UNKNOWN and expected == _FOUND:  # a store names no bucket
         raise BucketUnknown
     if problem in {Problem.BUSY, Problem.INTERNAL, Problem.TIMEOUT}:  # an honest server has reason for these
         raise ServerBusy(problem.title)
