@@ -1,0 +1,150 @@
+"""Open a control port and be let in by it (control-spec, sections "PROTOCOLINFO" and "Authentication")."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import stem
+import stem.connection
+from stem.connection import AuthenticationFailure, AuthMethod
+
+from onion_rdv.errors import ControlRefused, NoTor, SettingsError
+from onion_rdv.tor.control.address import USUAL_ADDRESSES, ControlAddress
+from onion_rdv.tor.control.connection import Control
+from onion_rdv.tor.control.permission import Trouble, denied
+from onion_rdv.tor.control.wire import Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_TIMEOUT_SECONDS = 10
+
+_METHODS = (AuthMethod.NONE, AuthMethod.PASSWORD, AuthMethod.SAFECOOKIE)
+"""In this order. Plain COOKIE is left out: every tor that knows it knows SAFECOOKIE (since 0.2.3), and by it
+whatever listens on the port could have any 32-byte file of this user sent to it."""
+
+_OTHER_HINT = "another program may be using that address: name tor's own control port (ControlPort in torrc)"
+
+
+async def connect(address: str, *, password_file: Path | None = None, timeout: float = _TIMEOUT_SECONDS) -> Control:
+    """Open the control port at ``address`` (see :meth:`ControlAddress.parse`) within ``timeout`` seconds.
+
+    ``password_file`` holds the control password on its first line. Raises :class:`~onion_rdv.errors.SettingsError`
+    for a malformed address or an unusable password file, :class:`~onion_rdv.errors.ControlRefused` when tor (or the
+    socket's permissions) do not let us in, and :class:`~onion_rdv.errors.NoTor` when nothing answers, or something
+    that is no control port.
+    """
+    where = ControlAddress.parse(address)
+    password = None if password_file is None else _read_password(password_file)
+    wire = Wire(where, timeout)
+    try:
+        await asyncio.wait_for(asyncio.to_thread(_log_in, wire, where, password), timeout)
+    except BaseException as error:
+        await asyncio.to_thread(wire.end)
+        if isinstance(error, TimeoutError):
+            raise NoTor(f"{where} did not answer within {timeout:g} seconds", hint=_OTHER_HINT) from None
+        raise
+    return Control(wire, where)
+
+
+async def find(
+    addresses: Iterable[str] = USUAL_ADDRESSES,
+    *,
+    password_file: Path | None = None,
+    timeout: float = _TIMEOUT_SECONDS,
+) -> Control | None:
+    """Open the first of ``addresses`` that lets us in; None when no control port answers at any of them.
+
+    ``timeout`` seconds are for each. Raises :class:`~onion_rdv.errors.ControlRefused` when there are control
+    ports, and none lets us in.
+    """
+    refusal: ControlRefused | None = None
+    seen = set()
+    for address in addresses:
+        parsed = ControlAddress.parse(address)
+        same = os.path.realpath(parsed.path) if parsed.path else str(parsed)  # noqa: ASYNC240  # a symbolic link
+        if same in seen:
+            continue
+        seen.add(same)
+        try:
+            return await connect(address, password_file=password_file, timeout=timeout)
+        except ControlRefused as error:
+            refusal = refusal or error
+        except NoTor:
+            continue
+    if refusal is not None:
+        raise refusal
+    return None
+
+
+def _log_in(wire: Wire, where: ControlAddress, password: str | None) -> None:
+    try:
+        wire.connect()
+    except stem.SocketError as error:
+        raise _unopened(where, error.__cause__) from error
+    try:
+        offer = stem.connection.get_protocolinfo(wire)
+    except stem.SocketError as error:
+        raise NoTor(f"{where} takes connections and closes them", hint=_OTHER_HINT) from error
+    except stem.ProtocolError as error:
+        raise NoTor(f"{where} answers, but not as a control port does", hint=_OTHER_HINT) from error
+    offered = tuple(offer.auth_methods)
+    troubles = []
+    for method in _METHODS:
+        if method not in offered:
+            continue
+        if method == AuthMethod.PASSWORD and password is None:
+            troubles.append(Trouble("it wants a password", "put its password into a file, and name that file"))
+            continue
+        offer.auth_methods = (method,)  # one at a time, so that each tells its own trouble
+        try:
+            stem.connection.authenticate(wire, password, protocolinfo_response=offer)
+        except AuthenticationFailure as error:
+            troubles.append(_trouble(error))
+        else:
+            return
+    if not troubles:
+        troubles.append(Trouble("it offers no way in that is safe to take", "set CookieAuthentication 1 in torrc"))
+    raise ControlRefused(
+        f"{where}: {'; '.join(trouble.detail for trouble in troubles)}",
+        hint="; or ".join(trouble.hint for trouble in troubles),
+    )
+
+
+def _unopened(where: ControlAddress, cause: BaseException | None) -> NoTor:
+    if isinstance(cause, PermissionError) and where.path is not None:
+        trouble = denied(Path(where.path), os.W_OK)
+        return ControlRefused(trouble.detail, hint=trouble.hint)
+    reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else "it was closed"
+    return NoTor(
+        f"no control port at {where} ({reason.lower()})",
+        hint="install tor (apt install tor), and let it have a control port (ControlPort 9051 in torrc)",
+    )
+
+
+def _trouble(error: AuthenticationFailure) -> Trouble:
+    match error:
+        case stem.connection.IncorrectPassword():
+            return Trouble("the password is wrong", "mend the password file (HashedControlPassword in torrc)")
+        case stem.connection.UnreadableCookieFile(cookie_path=path):
+            return denied(Path(path), os.R_OK)
+        case stem.connection.IncorrectCookieSize(cookie_path=path):
+            return Trouble(f"its cookie {path} does not have 32 bytes", "restart tor: it writes the cookie anew")
+        case stem.connection.IncorrectCookieValue() | stem.connection.AuthSecurityFailure():
+            path = error.cookie_path
+            return Trouble(f"the cookie {path} is not this tor's", "restart tor: it writes the cookie anew")
+    return Trouble(f"authentication failed ({error})", "look into tor's log")
+
+
+def _read_password(file: Path) -> str:
+    # Latin-1 keeps every byte as it is through stem, which sends Latin-1; the backslash is for tor's QuotedString.
+    try:
+        password = file.read_bytes().decode("latin-1").removesuffix("\n").removesuffix("\r")
+    except OSError as error:
+        raise SettingsError(f"password file {file}: {error.strerror}") from error
+    if not password or any(character in password for character in "\r\n\0"):
+        raise SettingsError(f"password file {file} does not hold one line with the control password")
+    return password.replace("\\", "\\\\")
