@@ -1,0 +1,304 @@
+"""The client against servers that are honest, broken or malicious, through a SOCKS port that records everything."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+from socks_proxy import DOMAIN_NAME, RecordingSocks
+
+from onion_rdv import errors
+from onion_rdv.client import server as client_server
+from onion_rdv.client.accept import Acceptance
+from onion_rdv.client.offer import LIFETIME, offer
+from onion_rdv.client.server import RendezvousServer
+from onion_rdv.protocol import BUCKET_SIZE, ENTRY_SIZE, BucketId, Invite, Limits, bucket_link, encode_onion_address
+from onion_rdv.protocol.exchange import (
+    FETCH_PATH,
+    REPLY_BODY_SIZE,
+    STORE_PATH,
+    Problem,
+    bucket_reply,
+    problem_reply,
+    stored_reply,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KEY = bytes(range(32))
+SERVER = RendezvousServer(KEY)
+LINK = "simplex:/i#abcdefghijklmnopqrstuvwxyz012345/ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopq?h=smp.example.org"
+PASSPHRASE = "correct horse battery staple"
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_server, "_PAUSES", (0, 0))
+
+
+@dataclass
+class FakeServer:
+    """A rendezvous server in memory; a test replaces what it wants to go wrong."""
+
+    number: int = 0
+    opened_ago: int = 0
+    place: int = 17
+    requests: list[bytes] = field(default_factory=list)
+    bucket: bytes = field(default_factory=lambda: secrets.token_bytes(BUCKET_SIZE))
+    twist_stored: Callable[[bytes], bytes] = lambda reply: reply
+    twist_fetched: Callable[[bytes], bytes] = lambda reply: reply
+
+    def __post_init__(self) -> None:
+        self.bucket_id = BucketId(int(time.time()) - self.opened_ago, self.number)
+        self.link = bucket_link(self.bucket_id, KEY)
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        body = await reader.readexactly(ENTRY_SIZE)
+        self.requests.append(head + body)
+        writer.write(self._reply(head.split(b" ")[1].decode(), body))
+        await writer.drain()
+
+    def _reply(self, path: str, body: bytes) -> bytes:
+        if path == STORE_PATH:
+            start = self.place * ENTRY_SIZE
+            self.bucket = self.bucket[:start] + body + self.bucket[start + ENTRY_SIZE :]
+            return self.twist_stored(stored_reply(self.bucket_id, self.bucket))
+        assert path == FETCH_PATH
+        if body[:16] != self.link:
+            return problem_reply(Problem.BUCKET_UNKNOWN)
+        return self.twist_fetched(bucket_reply(self.bucket))
+
+
+async def make_offer(proxy: RecordingSocks, limits: Limits | None = None, timeout: float = 20) -> Invite:
+    offered = await offer(
+        LINK, PASSPHRASE, SERVER, proxy.socks, limits=limits or Limits(), timeout=timeout, step=lambda _: None
+    )
+    assert offered.expires_at == offered.bucket_id.created_at + LIFETIME
+    return offered.invite
+
+
+async def test_offer_and_accept() -> None:
+    server = FakeServer()
+    async with RecordingSocks([server]) as proxy:
+        invite = Invite.parse(str(await make_offer(proxy)))
+        acceptance = Acceptance(invite, proxy.socks, timeout=20)
+        with pytest.raises(errors.NoEntryOpens):
+            await acceptance.open("something else")
+        assert await acceptance.open(PASSPHRASE) == LINK
+    assert len(server.requests) == 3, "another passphrase is tried on the bucket that is there"
+    assert len({len(request) for request in server.requests}) == 1, "all requests have the same length"
+    assert {request.address_type for request in proxy.requests} == {DOMAIN_NAME}
+    assert {request.host for request in proxy.connects} == {encode_onion_address(KEY)}
+    assert len({request.credentials for request in proxy.connects}) == 3, "each request has its own circuit"
+
+
+async def test_requests_say_nothing_needless() -> None:
+    server = FakeServer()
+    async with RecordingSocks([server]) as proxy:
+        await make_offer(proxy)
+    head = server.requests[0].split(b"\r\n\r\n")[0].split(b"\r\n")
+    assert head[0] == b"POST /v1/store HTTP/1.1"
+    assert sorted(line.split(b":")[0].lower() for line in head[1:]) == [
+        b"connection",
+        b"content-length",
+        b"content-type",
+        b"host",
+    ]
+
+
+async def test_nothing_of_the_environment_changes_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ALL_PROXY", "HTTP_PROXY", "http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "*")
+    async with RecordingSocks([FakeServer()]) as proxy:
+        await make_offer(proxy)
+    assert len(proxy.connects) == 2
+
+
+def _corrupt_entry(reply: bytes) -> bytes:
+    start = len(reply) - BUCKET_SIZE + 17 * ENTRY_SIZE
+    return reply[:start] + bytes([reply[start] ^ 1]) + reply[start + 1 :]
+
+
+def _double_entry(reply: bytes) -> bytes:
+    start = len(reply) - BUCKET_SIZE + 17 * ENTRY_SIZE
+    entry = reply[start : start + ENTRY_SIZE]
+    return reply[:-ENTRY_SIZE] + entry
+
+
+def _html(_: bytes) -> bytes:
+    return b"HTTP/1.1 201 OK\r\nContent-Type: text/html\r\nContent-Length: 16396\r\n\r\n" + b" " * REPLY_BODY_SIZE
+
+
+def _short(reply: bytes) -> bytes:
+    return reply.replace(b"Content-Length: 16396", b"Content-Length: 16395")[:-1]
+
+
+def _endless(reply: bytes) -> bytes:
+    return reply.replace(b"Content-Length: 16396", b"Content-Length: 9999999") + bytes(100_000)
+
+
+def _redirect(_: bytes) -> bytes:
+    return b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n"
+
+
+def _escapes(_: bytes) -> bytes:
+    document = json.dumps({"type": "\x1b[2J", "title": "\x1b[31mpwned", "status": 400}).encode().ljust(REPLY_BODY_SIZE)
+    return b"HTTP/1.1 400 \r\nContent-Type: application/problem+json\r\nContent-Length: 16396\r\n\r\n" + document
+
+
+def _wrong_status(reply: bytes) -> bytes:
+    return reply.replace(b" 201 ", b" 200 ", 1)
+
+
+@pytest.mark.parametrize(
+    ("server", "says"),
+    [
+        (FakeServer(number=16), "number 16"),
+        (FakeServer(opened_ago=2 * 3600), "seconds ago"),
+        (FakeServer(opened_ago=-600), "in the future"),
+        (FakeServer(twist_stored=_corrupt_entry), "missing from the bucket that the server returned"),
+        (FakeServer(twist_stored=_double_entry), "2 times"),
+        (FakeServer(twist_fetched=_corrupt_entry), "missing from the bucket as others get it"),
+        (FakeServer(twist_fetched=lambda _: problem_reply(Problem.BUCKET_UNKNOWN)), "does not find the bucket"),
+        (FakeServer(twist_stored=_html), "media type"),
+        (FakeServer(twist_stored=_short), "bytes"),
+        (FakeServer(twist_stored=_endless), "bytes"),
+        (FakeServer(twist_stored=_redirect), "bytes"),
+        (FakeServer(twist_stored=_escapes), "status 400"),
+        (FakeServer(twist_stored=_wrong_status), "status is 200"),
+        (FakeServer(twist_stored=lambda _: b"it is all lies\r\n\r\n"), "not HTTP"),
+        (FakeServer(twist_stored=lambda _: problem_reply(Problem.METHOD)), "refuses a request"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_a_server_that_fails_a_check(server: FakeServer, says: str) -> None:
+    async with RecordingSocks([server]) as proxy:
+        with pytest.raises(errors.ServerCheckFailed) as caught:
+            await make_offer(proxy)
+    assert caught.value.exit_code == 7
+    assert says in caught.value.message
+    assert caught.value.message.isprintable()
+
+
+async def test_limits_can_be_set() -> None:
+    async with RecordingSocks([FakeServer(number=16, opened_ago=2 * 3600)]) as proxy:
+        await make_offer(proxy, Limits(max_bucket_age=3 * 3600, max_bucket_number=16))
+
+
+async def test_a_busy_server() -> None:
+    async with RecordingSocks([FakeServer(twist_stored=lambda _: problem_reply(Problem.BUSY))]) as proxy:
+        with pytest.raises(errors.ServerBusy):
+            await make_offer(proxy)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (0xF0, errors.OnionServiceNotFound),
+        (0xF4, errors.ClientAuthorizationNeeded),
+        (0xF5, errors.ClientAuthorizationNeeded),
+        (0xF6, errors.ServerUnreachable),
+        (0xF2, errors.ServerUnreachable),
+        (0x05, errors.ServerUnreachable),
+        (0x01, errors.ServerUnreachable),
+        (0x63, errors.ServerUnreachable),
+    ],
+)
+async def test_refusals_in_plain_words(code: int, kind: type[errors.RdvError], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_server, "_PAUSES", (0.2,))
+    async with RecordingSocks([code]) as proxy:
+        with pytest.raises(kind) as caught:
+            await make_offer(proxy, timeout=1)
+    assert caught.value.exit_code == 4
+    assert caught.value.message.isprintable()
+
+
+async def test_a_first_404_is_not_the_last_word() -> None:
+    server = FakeServer()
+    async with RecordingSocks([0xF0, 0xF0, server]) as proxy:
+        await make_offer(proxy)
+    assert len({request.credentials for request in proxy.connects}) == len(proxy.connects) == 4
+
+
+async def test_final_refusals_are_not_repeated() -> None:
+    async with RecordingSocks([0xF4]) as proxy:
+        with pytest.raises(errors.ClientAuthorizationNeeded):
+            await make_offer(proxy)
+    assert len(proxy.connects) == 1
+
+
+async def test_a_lost_reply_is_no_reason_to_use_a_salt_twice() -> None:
+    server = FakeServer()
+    seen: list[bytes] = []
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        seen.append(head + await reader.readexactly(ENTRY_SIZE))
+
+    async with RecordingSocks([hang_up, server]) as proxy:
+        await make_offer(proxy)
+    assert seen[0].startswith(b"POST /v1/store")
+    assert seen[0][-ENTRY_SIZE:] != server.requests[0][-ENTRY_SIZE:]
+
+
+async def test_a_server_that_always_hangs_up() -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+
+    async with RecordingSocks([hang_up]) as proxy:
+        with pytest.raises(errors.ReplyLost):
+            await make_offer(proxy)
+    assert len(proxy.connects) == 2
+
+
+async def test_a_trickle_ends_with_the_time_out() -> None:
+    async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 201 \r\nContent-Length: 16396\r\n\r\n")
+        while True:
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.05)
+
+    async with RecordingSocks([trickle]) as proxy:
+        with pytest.raises(errors.ServerUnreachable, match="no reply within 1 seconds"):
+            await make_offer(proxy, timeout=1)
+
+
+async def test_no_socks_port() -> None:
+    async with RecordingSocks([1]) as proxy:
+        gone = proxy.socks
+    with pytest.raises(errors.NoTor, match="nothing answers"):
+        await offer(LINK, PASSPHRASE, SERVER, gone, limits=Limits(), timeout=5, step=lambda _: None)
+
+
+async def test_an_unknown_bucket() -> None:
+    invite = Invite(KEY, 80, bytes(16), bytes(16))
+    async with RecordingSocks([FakeServer()]) as proxy:
+        with pytest.raises(errors.BucketUnknown):
+            await Acceptance(invite, proxy.socks, timeout=5).open(PASSPHRASE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "example.org", "127.0.0.1", "expyuzz4wqqyqhjn.onion", encode_onion_address(KEY) + ":0"]
+    + [encode_onion_address(KEY) + suffix for suffix in (":", ":x", ":65536", ":²", "/v1")],
+)
+def test_only_v3_onion_addresses_are_servers(text: str) -> None:
+    with pytest.raises(errors.MalformedOnionAddress):
+        RendezvousServer.parse(text)
+
+
+def test_servers_are_written_as_they_are_read() -> None:
+    address = encode_onion_address(KEY)
+    assert str(RendezvousServer.parse(address.upper())) == address
+    assert str(RendezvousServer.parse(f"{address}:80")) == address
+    assert str(RendezvousServer.parse(f" {address}:8080\n")) == f"{address}:8080"
