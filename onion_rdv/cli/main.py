@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import traceback
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -63,10 +62,6 @@ def main(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("onion-rdv: interrupted", err=True)
         return _INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has gone; python would complain once more while it shuts down.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:  # noqa: BLE001
         complain(RdvError(_describe_bug(error)))
         return RdvError.exit_code
@@ -84,5 +79,5 @@ def _describe_bug(error: Exception) -> str:
     """Name the kind of an unforeseen error and the place; its text may hold a secret, and stays here."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "onion_rdv" in frame.filename] or frames
-    place = f" in {os.path.basename(own[-1].filename)}, line {own[-1].lineno}" if own else ""  # noqa: PTH119
+    place = f" in {Path(own[-1].filename).name}, line {own[-1].lineno}" if own else ""
     return f"{type(error).__name__}{place}"
