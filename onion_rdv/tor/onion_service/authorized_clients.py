@@ -1,0 +1,84 @@
+"""The files that tell tor whom a HiddenServiceDir lets in (tor's manual, section "Client authorization").
+
+Each file ``authorized_clients/NAME.auth`` holds ``descriptor:x25519:KEY``. Files that an operator put there stay;
+ours begin with ``onion-rdv-``, and go when their key is no longer asked for.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from onion_rdv.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from onion_rdv.tor.onion_service.place import Place
+
+_OURS = "onion-rdv-"
+_PREFIX = "descriptor:x25519:"
+
+
+def write(place: Place, keys: Iterable[str]) -> tuple[bool, tuple[str, ...]]:
+    """Have the files say these keys (base32): whether anything changed, and warnings. Blocks.
+
+    Raises :class:`~onion_rdv.errors.SettingsError` when a file would have to be written and this user may not.
+    """
+    directory = place.directory / "authorized_clients"
+    wanted = set(keys)
+    try:
+        present = _read(directory)
+        missing = wanted - set(present.values())
+        obsolete = [file for file, key in present.items() if file.name.startswith(_OURS) and key not in wanted]
+        if (missing or obsolete) and place.tor_uid not in {None, os.geteuid()} and os.geteuid() != 0:
+            raise PermissionError(errno.EPERM, "they belong to tor's user", str(directory))
+        if missing:
+            _make(place, directory)
+        for key in missing:
+            _put(place, directory / f"{_OURS}{key[:16].lower()}.auth", f"{_PREFIX}{key}\n")
+        for file in obsolete:
+            file.unlink()
+    except OSError as error:
+        raise SettingsError(
+            f"the clients' authorization files: {error.filename}: {error.strerror}",
+            hint=f"run as tor's user, or put a file with each client's descriptor:x25519:... line into {directory}",
+        ) from error
+    others = [file for file, key in present.items() if key not in wanted and file not in obsolete]
+    warnings = tuple(f"{file} lets in a client that the settings do not name" for file in others)
+    return bool(missing or obsolete), warnings
+
+
+def _read(directory: Path) -> dict[Path, str]:
+    """Read which file lets in which key; an unreadable one lets in somebody, whoever it is."""
+    present = {}
+    with suppress(OSError):
+        for file in sorted(directory.iterdir()):
+            if file.suffix == ".auth":
+                present[file] = "unreadable"
+                with suppress(OSError):
+                    present[file] = file.read_text(encoding="latin-1").strip().removeprefix(_PREFIX).upper()
+    return present
+
+
+def _make(place: Place, directory: Path) -> None:
+    # tor asks for exactly these modes: 0750 where HiddenServiceDirGroupReadable is set, 0700 elsewhere.
+    for each in (place.directory, directory):
+        if not each.exists():
+            each.mkdir(mode=0o700)
+            if place.shared:
+                each.chmod(0o750)
+            if place.tor_uid is not None:
+                os.chown(each, place.tor_uid, -1, follow_symlinks=False)
+
+
+def _put(place: Place, file: Path, content: str) -> None:
+    file.unlink(missing_ok=True)
+    opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(opened, "w", encoding="ascii") as writing:
+        writing.write(content)
+        if place.tor_uid is not None:
+            os.fchown(opened, place.tor_uid, -1)

@@ -1,0 +1,133 @@
+"""An onion service in a HiddenServiceDir of tor's, set over the control port; the key is tor's."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from onion_rdv.errors import ControlLost, ServiceNotPublished, SettingsError
+from onion_rdv.tor.onion_service import authorized_clients
+from onion_rdv.tor.onion_service.hidden_service_options import (
+    DIRECTORY,
+    Block,
+    blocks,
+    escaped,
+    merged,
+    position,
+    same,
+    setconf,
+)
+from onion_rdv.tor.onion_service.place import Place
+from onion_rdv.tor.onion_service.way import Provided, no_proof_of_work, version_warnings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from onion_rdv.tor.control import Control, Reply
+    from onion_rdv.tor.onion_service.settings import ServiceSettings
+
+_BAD_VALUE = 513
+_UNKNOWN_OPTION = 552
+
+_MANAGED = frozenset(
+    {
+        DIRECTORY,
+        "HiddenServicePort",
+        "HiddenServiceVersion",
+        "HiddenServiceMaxStreams",
+        "HiddenServiceMaxStreamsCloseCircuit",
+        "HiddenServicePoWDefensesEnabled",
+        "HiddenServicePoWQueueRate",
+        "HiddenServicePoWQueueBurst",
+        "HiddenServiceExportCircuitID",
+    }
+)
+"""Options that say what we say; any other that an operator gave this directory in torrc stays."""
+
+
+class DirectoryService:
+    """A HiddenServiceDir; whatever other onion services tor has stay as they are.
+
+    The service stays when the control connection closes, until tor ends or reads its torrc again (SIGHUP). With
+    ``export_circuit_id`` every stream begins with a line of HAProxy's PROXY protocol that numbers its circuit.
+    """
+
+    def __init__(self, settings: ServiceSettings, directory: Path, *, export_circuit_id: bool = False) -> None:
+        self._settings = settings
+        self._directory = directory
+        self._export_circuit_id = export_circuit_id
+        self._proof_of_work = settings.proof_of_work
+        self._wanted: Block = ()
+
+    async def provide(self, control: Control) -> Provided:
+        """See :meth:`Way.provide`."""
+        settings = self._settings
+        place = await asyncio.to_thread(Place, self._directory, await control.process_uid())
+        clients_changed, warnings = await asyncio.to_thread(
+            authorized_clients.write, place, settings.authorized_clients
+        )
+        warnings += await version_warnings(control)
+        services = blocks(await control.conf("HiddenServiceOptions"))
+        known = position(services, str(self._directory))
+        self._proof_of_work = settings.proof_of_work
+        reply = await self._set(control, place, services, force=clients_changed)
+        if self._proof_of_work and reply is not None and reply.code in {_BAD_VALUE, _UNKNOWN_OPTION}:
+            self._proof_of_work = False
+            reply = await self._set(control, place, services, force=True)
+            warnings += no_proof_of_work("0.4.8")
+        if reply is not None and not reply.ok:
+            raise ServiceNotPublished(f"tor says: {reply.text}", hint="tor's log says what it does not accept")
+        address = await asyncio.to_thread(place.address)
+        return Provided(address, self._proof_of_work, fresh=known is None, warnings=warnings)
+
+    async def _set(self, control: Control, place: Place, services: list[Block], *, force: bool) -> Reply | None:
+        """Put our block in its place; None when it is there already."""
+        services = list(services)
+        known = position(services, str(self._directory))
+        block = self._block(place)
+        if known is None:
+            services.append(block)
+        else:
+            block = merged(services[known], block, _MANAGED)
+            if same(block, services[known]) and not force:
+                self._wanted = block
+                return None
+            services[known] = block
+        self._wanted = block
+        try:
+            return await control.msg(setconf(services))
+        except ControlLost:
+            if place.exists:
+                raise
+            raise SettingsError(
+                f"tor ended when it was told to use {self._directory}",
+                hint="name a directory that tor may make (on Debian: below /var/lib/tor); tor's log says more",
+            ) from None
+
+    def _block(self, place: Place) -> Block:
+        settings = self._settings
+        options = [
+            (DIRECTORY, escaped(str(self._directory))),
+            ("HiddenServicePort", f"{settings.virtual_port} {settings.tor_target}"),
+        ]
+        if settings.max_streams:
+            options.append(("HiddenServiceMaxStreams", str(settings.max_streams)))
+            options.append(("HiddenServiceMaxStreamsCloseCircuit", "1"))
+        if self._proof_of_work:
+            options.append(("HiddenServicePoWDefensesEnabled", "1"))
+            options.append(("HiddenServicePoWQueueRate", str(settings.queue_rate)))
+            options.append(("HiddenServicePoWQueueBurst", str(settings.queue_burst)))
+        if self._export_circuit_id:
+            options.append(("HiddenServiceExportCircuitID", "haproxy"))
+        if place.shared:
+            options.append(("HiddenServiceDirGroupReadable", "1"))
+        return tuple(options)
+
+    async def is_provided(self, control: Control) -> bool:
+        """Look for our block in tor's configuration."""
+        services = blocks(await control.conf("HiddenServiceOptions"))
+        known = position(services, str(self._directory))
+        return known is not None and same(services[known], self._wanted)
+
+    async def withdraw(self, control: Control) -> None:
+        """Leave the service with tor: it is meant to stay."""

@@ -1,0 +1,150 @@
+"""The onion service's identity key and the file that keeps it.
+
+The file has mode 0600 and three lines of ASCII, each ended by a newline::
+
+    onion-rdv onion service key 1
+    ADDRESS.onion
+    ED25519-V3:KEYBLOB
+
+``ED25519-V3:KEYBLOB`` is what ADD_ONION takes (control-spec): the base64 of 64 bytes, which are the SHA-512 of a
+random 32-byte seed with the ed25519 scalar in its first half clamped (RFC 8032, section 5.1.5). The same 64 bytes
+behind ``== ed25519v1-secret: type0 ==`` and three zero bytes are tor's own ``hs_ed25519_secret_key``. ``ADDRESS``
+follows from the key (rend-spec, "Encoding onion addresses"); it is there so that damage is noticed and does not
+quietly become another address.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import secrets
+import stat
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+from nacl.bindings import crypto_scalarmult_ed25519_base_noclamp
+
+from onion_rdv.errors import KeyFileUnusable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_TITLE = "onion-rdv onion service key 1"
+_KIND = "ED25519-V3:"
+_SEED_BYTES = 32
+_EXPANDED_BYTES = 64
+_ADDRESS_VERSION = b"\x03"
+_LONGEST_FILE = 1024
+
+
+@dataclass(frozen=True)
+class ServiceKey:
+    """An expanded ed25519 secret key; it does not show itself."""
+
+    expanded: bytes = field(repr=False)
+
+    @classmethod
+    def generate(cls) -> Self:
+        """Make a new key."""
+        return cls.from_seed(secrets.token_bytes(_SEED_BYTES))
+
+    @classmethod
+    def from_seed(cls, seed: bytes) -> Self:
+        """Expand a 32-byte seed."""
+        expanded = bytearray(hashlib.sha512(seed).digest())
+        expanded[0] &= 0b1111_1000
+        expanded[31] = expanded[31] & 0b0011_1111 | 0b0100_0000
+        return cls(bytes(expanded))
+
+    @property
+    def address(self) -> str:
+        """The onion address: 56 characters and ``.onion``."""
+        public = crypto_scalarmult_ed25519_base_noclamp(self.expanded[:32])
+        checksum = hashlib.sha3_256(b".onion checksum" + public + _ADDRESS_VERSION).digest()[:2]
+        return base64.b32encode(public + checksum + _ADDRESS_VERSION).decode().lower() + ".onion"
+
+    @property
+    def blob(self) -> str:
+        """The key as ADD_ONION takes it; a secret."""
+        return _KIND + base64.b64encode(self.expanded).decode()
+
+    def encode(self) -> str:
+        """Write what stands in the file."""
+        return f"{_TITLE}\n{self.address}\n{self.blob}\n"
+
+    @classmethod
+    def decode(cls, text: str) -> Self | None:
+        """Read what stands in the file; None when it is anything else."""
+        title, _, rest = text.partition("\n")
+        _, _, blob = rest.partition("\n")
+        with suppress(binascii.Error):
+            expanded = base64.b64decode(blob.removeprefix(_KIND).removesuffix("\n"), validate=True)
+            if title == _TITLE and len(expanded) == _EXPANDED_BYTES and _is_clamped(expanded):
+                key = cls(expanded)
+                return key if key.encode() == text else None
+        return None
+
+
+def _is_clamped(expanded: bytes) -> bool:
+    return expanded[0] & 0b0000_0111 == 0 and expanded[31] & 0b1100_0000 == 0b0100_0000
+
+
+def load_or_create(path: Path) -> ServiceKey:
+    """Read the key, or make one and have it safely on the disk, file and directory, before this returns.
+
+    An existing file is never written to. Raises :class:`~onion_rdv.errors.KeyFileUnusable` when it is damaged, no
+    plain file, another user's or open to others, or when it cannot be read or made. Blocks.
+    """
+    try:
+        try:
+            return _load(path)
+        except FileNotFoundError:
+            return _create(path)
+    except OSError as error:
+        raise KeyFileUnusable(f"{path}: {error.strerror}", hint="look at its directory's permissions") from error
+
+
+def _load(path: Path) -> ServiceKey:
+    opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # not to wait for a pipe's other end
+    with os.fdopen(opened, "rb") as file:
+        status = os.fstat(opened)
+        if not stat.S_ISREG(status.st_mode):
+            raise KeyFileUnusable(f"{path} is no plain file")
+        if status.st_mode & 0o077:
+            raise KeyFileUnusable(
+                f"{path} is open to other users (mode {stat.S_IMODE(status.st_mode):04o})",
+                hint="close it (chmod 600), and think about whether somebody has read the key meanwhile",
+            )
+        if status.st_uid not in {os.geteuid(), 0}:
+            raise KeyFileUnusable(f"{path} belongs to another user", hint="run as its owner, or chown it")
+        content = file.read(_LONGEST_FILE + 1)
+    key = ServiceKey.decode(content.decode("latin-1"))
+    if key is None:
+        raise KeyFileUnusable(f"{path} is damaged or no key file")
+    return key
+
+
+def _create(path: Path) -> ServiceKey:
+    key = ServiceKey.generate()
+    # A link, not a rename: it never replaces a key that another process has put there meanwhile.
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    opened = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(opened, "w", encoding="ascii") as file:
+            file.write(key.encode())
+            file.flush()
+            os.fsync(opened)
+        os.link(unfinished, path)
+    except FileExistsError:
+        return _load(path)
+    finally:
+        unfinished.unlink()
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+    return key

@@ -1,0 +1,113 @@
+"""What can be seen of a HiddenServiceDir from outside tor, before tor is given it.
+
+A tor that is told over its control port to use a directory it cannot make ends at once, and with it everything
+else that it did. So whatever can be seen to go wrong is refused here.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+from typing import TYPE_CHECKING
+
+from onion_rdv.errors import SettingsError
+from onion_rdv.tor.control.permission import denied
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_HOSTNAME = "hostname"
+
+
+class Place:
+    """A HiddenServiceDir, and the user that tor runs as (None when tor does not say). Its methods block.
+
+    Raises :class:`~onion_rdv.errors.SettingsError`, as all its methods do, when tor could not use the directory or
+    this user could not look into it.
+    """
+
+    def __init__(self, directory: Path, tor_uid: int | None) -> None:
+        self.directory = directory
+        self.tor_uid = tor_uid
+        self.exists = False
+        self.shared = tor_uid != os.geteuid()
+        if not directory.is_absolute():
+            raise SettingsError(f"the onion service's directory {str(directory)!r} is not an absolute path")
+        try:
+            self._look()
+        except OSError as error:
+            raise _unreadable("the onion service's directory", directory / _HOSTNAME) from error
+
+    def _look(self) -> None:
+        try:
+            status = self.directory.stat()
+        except FileNotFoundError:
+            self._look_at_parent()
+            return
+        self.exists = True
+        if not stat.S_ISDIR(status.st_mode):
+            raise SettingsError(f"{self.directory} is no directory")
+        if self.tor_uid is not None and status.st_uid != self.tor_uid:
+            raise SettingsError(
+                f"{self.directory} does not belong to the user that tor runs as ({_user(self.tor_uid)})",
+                hint="give it to tor (chown), or name a directory that is not there yet",
+            )
+        if status.st_mode & 0o027:
+            raise SettingsError(f"{self.directory} is open to other users", hint="close it: chmod 700, or 750")
+        self.shared = self.shared or bool(status.st_mode & 0o050)
+
+    def _look_at_parent(self) -> None:
+        parent = self.directory.parent
+        try:
+            status = parent.stat()
+        except FileNotFoundError:
+            raise SettingsError(
+                f"{parent} does not exist, and tor makes only the last part of {self.directory}",
+                hint="make it, for tor's user, first",
+            ) from None
+        if self.tor_uid is not None and not _may_make_files(self.tor_uid, status):
+            raise SettingsError(
+                f"tor, which runs as {_user(self.tor_uid)}, cannot make {self.directory}",
+                hint=f"name a directory below one of tor's own, or give tor write access to {parent}",
+            )
+
+    def address(self) -> str:
+        """Read the address that tor has written."""
+        hostname = self.directory / _HOSTNAME
+        try:
+            return hostname.read_text(encoding="latin-1").strip()
+        except OSError as error:
+            raise _unreadable("the onion service's address", hostname) from error
+
+
+def _unreadable(what: str, path: Path) -> SettingsError:
+    trouble = denied(path, os.R_OK)
+    return SettingsError(f"{what}: {trouble.detail}", hint=trouble.hint)
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _may_make_files(uid: int, directory: os.stat_result) -> bool:
+    if uid == 0:
+        return True
+    if uid == directory.st_uid:
+        wanted = 0o300
+    elif directory.st_gid in _groups(uid):
+        wanted = 0o030
+    else:
+        wanted = 0o003
+    return directory.st_mode & wanted == wanted
+
+
+def _groups(uid: int) -> list[int]:
+    try:
+        user = pwd.getpwuid(uid)
+    except KeyError:
+        return []
+    return os.getgrouplist(user.pw_name, user.pw_gid)
