@@ -17,7 +17,7 @@ from onion_rdv.tor.onion_service.hidden_service_options import (
     same,
     setconf,
 )
-from onion_rdv.tor.onion_service.place import Place
+from onion_rdv.tor.onion_service.place import Place, read_address
 from onion_rdv.tor.onion_service.way import Provided, no_proof_of_work, version_warnings
 
 if TYPE_CHECKING:
@@ -58,6 +58,13 @@ class DirectoryService:
         self._export_circuit_id = export_circuit_id
         self._proof_of_work = settings.proof_of_work
         self._wanted: Block = ()
+
+    async def expected_address(self) -> str | None:
+        """See :meth:`Way.expected_address`; None for a directory that tor has not filled yet."""
+        try:
+            return await asyncio.to_thread(read_address, self._directory)
+        except OSError:
+            return None
 
     async def provide(self, control: Control) -> Provided:
         """See :meth:`Way.provide`."""

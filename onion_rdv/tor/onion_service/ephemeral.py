@@ -30,16 +30,24 @@ class EphemeralService:
         self._key_file = key_file
         self._key: ServiceKey | None = None
 
-    async def provide(self, control: Control) -> Provided:
-        """See :meth:`Way.provide`; raises :class:`~onion_rdv.errors.KeyFileUnusable`, too."""
+    async def _load_key(self) -> ServiceKey:
         if self._key is None:
             self._key = await asyncio.to_thread(load_or_create, self._key_file)
+        return self._key
+
+    async def expected_address(self) -> str:
+        """See :meth:`Way.expected_address`; makes the key if need be."""
+        return (await self._load_key()).address
+
+    async def provide(self, control: Control) -> Provided:
+        """See :meth:`Way.provide`; raises :class:`~onion_rdv.errors.KeyFileUnusable`, too."""
+        key = await self._load_key()
         warnings = await version_warnings(control)
         proof_of_work = self._settings.proof_of_work
-        reply = await control.msg(self._command(self._key, proof_of_work=proof_of_work))
+        reply = await control.msg(self._command(key, proof_of_work=proof_of_work))
         if proof_of_work and reply.code == _SYNTAX_ERROR:
             proof_of_work = False
-            reply = await control.msg(self._command(self._key, proof_of_work=False))
+            reply = await control.msg(self._command(key, proof_of_work=False))
             warnings += no_proof_of_work("0.4.9.2")
         if reply.code == _COLLISION:
             raise ServiceNotPublished(
@@ -48,7 +56,7 @@ class EphemeralService:
             )
         if not reply.ok:
             raise ServiceNotPublished(f"tor says: {reply.text}")
-        return Provided(self._key.address, proof_of_work, fresh=True, warnings=warnings)
+        return Provided(key.address, proof_of_work, fresh=True, warnings=warnings)
 
     def _command(self, key: ServiceKey, *, proof_of_work: bool) -> str:
         settings = self._settings

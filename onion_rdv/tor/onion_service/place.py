@@ -74,11 +74,15 @@ class Place:
 
     def address(self) -> str:
         """Read the address that tor has written."""
-        hostname = self.directory / _HOSTNAME
         try:
-            return hostname.read_text(encoding="latin-1").strip()
+            return read_address(self.directory)
         except OSError as error:
-            raise _unreadable("the onion service's address", hostname) from error
+            raise _unreadable("the onion service's address", self.directory / _HOSTNAME) from error
+
+
+def read_address(directory: Path) -> str:
+    """Read the address that tor writes into a HiddenServiceDir; raises OSError. Blocks."""
+    return (directory / _HOSTNAME).read_text(encoding="latin-1").strip()
 
 
 def _unreadable(what: str, path: Path) -> SettingsError:

@@ -55,6 +55,11 @@ class OnionService:
         self._keeper: asyncio.Task[None] | None = None
 
     @property
+    def is_published(self) -> bool:
+        """Whether the service was published once."""
+        return self._published is not None
+
+    @property
     def address(self) -> str:
         """The onion address, 56 characters and ``.onion``; known once the service was published."""
         return self._once_published().address

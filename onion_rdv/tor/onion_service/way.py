@@ -27,6 +27,12 @@ class Provided(NamedTuple):
 class Way(Protocol):
     """A way to have a tor publish a service; the same one is used again after tor was lost."""
 
+    async def expected_address(self) -> str | None:
+        """Tell the address before the service is published, where it is settled by then.
+
+        Raises :class:`~onion_rdv.errors.SettingsError`.
+        """
+
     async def provide(self, control: Control) -> Provided:
         """Tell tor to publish the service; upload of the descriptor follows later.
 
