@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
+import signal
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from onion_rdv.cli.terminal import ProgressBar, emit, emit_json, say, warn
+from onion_rdv.cli.terminal import ProgressBar, complain, emit, emit_json, say, warn
+from onion_rdv.errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from onion_rdv.tor.testnet import Network, Status
 
 _TITLE = "private Tor network"
@@ -87,7 +94,7 @@ def status(as_json: bool) -> None:
         emit(f"tor {name:<12} {state}{percent}")
 
 
-@testnet.command(context_settings={"ignore_unknown_options": True})
+@testnet.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @_KEEP_LOGS
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(command: tuple[str, ...], keep_logs: bool) -> int:
@@ -95,16 +102,50 @@ def run(command: tuple[str, ...], keep_logs: bool) -> int:
 
     onion-rdv commands inside use the network by themselves. Ends with the command's own exit code.
     """
-    from onion_rdv.cli import child
     from onion_rdv.tor import testnet as library
 
+    if shutil.which(command[0]) is None:  # before there is anything to wait for
+        return _complain_unrunnable(command[0], "not found, or not executable", 127)
     seen = library.status()
+    _tell_removed(seen)
     if seen.phase == "up" and seen.network is not None:
-        return child.run(command, seen.network.environment())
-    with ProgressBar(_TITLE) as progress:
-        keeper = library.Keeper(progress=progress, keep_logs=keep_logs)
-        keeper.__enter__()
-    raise NotImplementedError
+        return _run(command, seen.network.environment())
+    with ExitStack() as ending:
+        with ProgressBar(_TITLE) as progress:
+            keeper = ending.enter_context(library.Keeper(progress=progress, keep_logs=keep_logs))
+        if keep_logs:
+            ending.callback(say, f"tor's logs are in {keeper.network.directory}")
+        return _run(command, keeper.network.environment())
+
+
+def _run(command: tuple[str, ...], environment: dict[str, str]) -> int:
+    """Run a command in the foreground; give its exit code, or 128 and the signal that ended it, as a shell does."""
+    import subprocess
+
+    # Ctrl-C reaches the command by itself, for a terminal sends it to both; what it means is the command's to say.
+    # A handler, unlike SIG_IGN, is not handed on to the command.
+    interrupting = signal.signal(signal.SIGINT, lambda _number, _frame: None)
+    try:
+        child = subprocess.Popen(command, env=os.environ | environment)
+    except OSError as error:
+        return _complain_unrunnable(command[0], error.strerror or "cannot be run", 126)
+    else:
+        others = {
+            number: signal.signal(number, lambda number, _frame: child.send_signal(number))
+            for number in (signal.SIGTERM, signal.SIGHUP)
+        }
+        code = child.wait()
+        for number, handler in others.items():
+            signal.signal(number, handler)
+        return code if code >= 0 else 128 - code
+    finally:
+        signal.signal(signal.SIGINT, interrupting)
+
+
+def _complain_unrunnable(program: str, reason: str, code: int) -> int:
+    """Give 127 or 126 as a shell does, so that they are not taken for an exit code of onion-rdv."""
+    complain(UsageError(f"{program}: {reason}", hint="name a program on PATH, or its path"))
+    return code
 
 
 def _tell_removed(seen: Status) -> None:
@@ -136,5 +177,5 @@ def _describe(seen: Status) -> dict[str, Any]:
     }
 
 
-def _path(path: Any) -> str | None:
+def _path(path: Path | None) -> str | None:
     return None if path is None else str(path)

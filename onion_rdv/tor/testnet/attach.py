@@ -96,6 +96,7 @@ class Keeper:
     def detach(self) -> None:
         """Let the network stay up without this process."""
         self._send({"do": "detach"})
+        self._await("detached")
         self._detached = True
 
     def _command(self, do: str, answer: str, *, name: str) -> None:
@@ -127,6 +128,8 @@ class Keeper:
                     raise kind(event["detail"], hint=event["hint"])
                 case "busy":
                     raise Busy
+                case "ended":
+                    raise errors.TestnetFailed("it was taken down meanwhile")
             if event["event"] == wanted:
                 return event
         self._stderr.seek(0)

@@ -84,14 +84,18 @@ class Tors:
         self._wait(channel, routers, self._consensus_is_complete, deadline)
         # Those who asked before there was a consensus ask again ever more seldom; started anew, they ask at once.
         processes.stop(self.by_name[name] for name in self._relays)
+        for name in self._relays:
+            for consensus in (self._directory / name).glob("cached-*consensus"):
+                consensus.unlink()  # it may be an earlier one, without all relays
         self._start(self._relays)
         self._wait(channel, routers, lambda: self._all_at(routers, _KNOWS_THE_NETWORK), deadline)
         self._start(ends)
         self._wait(channel, ends, lambda: self._all_at(ends, _BOOTSTRAPPED), deadline)
 
     def start_one(self, channel: Channel, name: str) -> None:
-        """Start one that was stopped, and wait until it has bootstrapped; raises like :meth:`boot`."""
-        self._start([name])
+        """Start one, unless it runs, and wait until it has bootstrapped; raises like :meth:`boot`."""
+        if self.by_name[name].pid is None:
+            self._start([name])
         bootstrapped = lambda: self._all_at([name], _BOOTSTRAPPED)  # noqa: E731 a name for the line's length
         self._wait(channel, [name], bootstrapped, time.monotonic() + BOOT_TIMEOUT)
 
@@ -112,17 +116,17 @@ class Tors:
         return True
 
     def _all_at(self, names: Iterable[str], percent: int) -> bool:
-        return all(self.by_name[name].bootstrap.percent >= percent for name in names)
+        return all(self.by_name[name].log.bootstrap.percent >= percent for name in names)
 
     def _wait(self, channel: Channel, names: list[str], reached: Callable[[], bool], deadline: float) -> None:
         """Report progress until ``reached``; the named tors are those that it depends on."""
         while True:
             for tor in self.by_name.values():
-                tor.follow()
-            behind = min((self.by_name[name] for name in names), key=lambda tor: tor.bootstrap.percent)
-            done = sum(tor.bootstrap.percent for tor in self.by_name.values()) // len(self.by_name)
+                tor.log.read()
+            behind = min((self.by_name[name] for name in names), key=lambda tor: tor.log.bootstrap.percent)
+            done = sum(tor.log.bootstrap.percent for tor in self.by_name.values()) // len(self.by_name)
             self._percent = max(done, self._percent)
-            channel.tell("progress", percent=self._percent, what=f"{behind.name}: {behind.bootstrap.summary}")
+            channel.tell("progress", percent=self._percent, what=f"{behind.name}: {behind.log.bootstrap.summary}")
             if reached():
                 return
             dead = self.find_dead()
@@ -130,7 +134,7 @@ class Tors:
                 raise TestnetFailed(f"the tor {dead.name} has ended: {dead.complaint()}")
             if time.monotonic() > deadline:
                 raise TestnetFailed(
-                    f"the tor {behind.name} stands at {behind.bootstrap.percent}%: {behind.last_line}"
+                    f"the tor {behind.name} stands at {behind.log.bootstrap.percent}%: {behind.log.last_line}"
                 )
             channel.wait(_POLL)
 

@@ -46,7 +46,7 @@ class _Keeper:
                         self._obey(command, tors)
                     self._notice_deaths(tors)
             except Stop:
-                self._remember(phase="ending")
+                self._remember(phase=state.ENDING)
             except RdvError as error:
                 failure = error
         if failure is not None:
@@ -64,6 +64,7 @@ class _Keeper:
             return False
         ending.callback(self._state.remove)
         left_behind = self._state.read().get("directory")
+        self._remember(phase=state.STARTING, keeper_pid=os.getpid())
         if left_behind:
             state.remove_network(Path(left_behind))
         return True
@@ -76,7 +77,7 @@ class _Keeper:
     def _build(self, ending: ExitStack) -> Tors:
         programs = find_programs()
         directory = Path(tempfile.mkdtemp(prefix="rdv-testnet-", dir=self._options.base))
-        self._remember(phase="starting", keeper_pid=os.getpid(), directory=str(directory))
+        self._remember(directory=str(directory), keep_logs=self._options.keep_logs)
         (directory / state.MARK).touch()
         if self._options.keep_logs:
             (directory / state.LOGS_KEPT).touch()
@@ -94,13 +95,14 @@ class _Keeper:
                 failure.hint = f"tor's logs are in {directory}"
             raise
         network = Network(directory=directory, torrc=tors.torrc, keeper_pid=os.getpid(), **addresses)
-        self._remember(phase="up", network=network.to_json(), tors=_pids(tors))
+        self._remember(phase=state.UP, network=network.to_json(), tors=_pids(tors))
         self._channel.tell("up", network=network.to_json(), tors=_pids(tors))
         return tors
 
     def _obey(self, command: dict[str, Any], tors: Tors) -> None:
         match command["do"]:
             case "detach":
+                self._channel.tell("detached")
                 self._channel.detach()
             case "stop":
                 processes.stop([tors.by_name[command["name"]]])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from onion_rdv.errors import TestnetFailed
 from onion_rdv.tor.testnet.plan import Authority
 from onion_rdv.tor.testnet.processes import spawn
+from onion_rdv.tor.torrc import quote
 
 if TYPE_CHECKING:
     import subprocess
@@ -48,7 +49,7 @@ def _gencert(programs: Programs, directory: Path, dir_port: int) -> _Job:
 
 def _fingerprint(programs: Programs, directory: Path, or_port: int) -> _Job:
     torrc = (
-        f'Nickname {directory.name}\nDataDirectory "{directory}"\nORPort 127.0.0.1:{or_port}\n'
+        f"Nickname {directory.name}\nDataDirectory {quote(directory)}\nORPort 127.0.0.1:{or_port}\n"
         "Address 127.0.0.1\nSocksPort 0\nLog warn stderr\n"
     )
     empty = directory / "defaults"

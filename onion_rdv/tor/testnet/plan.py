@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from onion_rdv.tor.torrc import quote
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -78,9 +80,7 @@ def joining_torrc(authorities: list[Authority]) -> str:
 
 def own_torrc(directory: Path, name: str, keeper_pid: int) -> str:
     """Write what belongs to one tor: its directory, the process it must not outlive."""
-    return (
-        f'Nickname {name}\nDataDirectory "{directory}"\nLog notice stdout\n__OwningControllerProcess {keeper_pid}\n'
-    )
+    return f"Nickname {name}\nDataDirectory {quote(directory)}\nLog notice stdout\n__OwningControllerProcess {keeper_pid}\n"
 
 
 def relay_torrc(or_port: int) -> str:

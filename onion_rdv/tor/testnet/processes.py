@@ -61,13 +61,10 @@ class Tor:
     def __init__(self, program: str, directory: Path, torrc: str) -> None:
         self.name = directory.name
         self.directory = directory
-        self.bootstrap = torlog.Bootstrap(0, "starting")
+        self.log = torlog.Follower(directory / LOG)
         self._program = program
         self._torrc = torrc
         self._process: subprocess.Popen[bytes] | None = None
-        self._log_read = 0
-        self._problem = ""
-        self.last_line = "it said nothing"
 
     @property
     def pid(self) -> int | None:
@@ -76,7 +73,7 @@ class Tor:
 
     def start(self) -> None:
         """Start it, with no torrc but its own."""
-        self.bootstrap, self._problem = torlog.Bootstrap(0, "starting"), ""
+        self.log.begin_run()
         empty = self.directory / "defaults"
         empty.touch()
         command = [self._program, "--defaults-torrc", str(empty), "-f", "-"]
@@ -86,24 +83,10 @@ class Tor:
         """Say whether it was started and has ended by itself."""
         return self._process is not None and self._process.poll() is not None
 
-    def follow(self) -> None:
-        """Read what its log has got since the last time."""
-        if self._process is None:
-            return
-        with (self.directory / LOG).open("rb") as log:
-            log.seek(self._log_read)
-            arrived = log.read()
-        whole, newline, _ = arrived.rpartition(b"\n")
-        self._log_read += len(whole) + len(newline)
-        for line in whole.decode(errors="replace").splitlines():
-            self.bootstrap = torlog.bootstrap(line) or self.bootstrap
-            self._problem = torlog.problem(line) or self._problem
-            self.last_line = torlog.text(line) or self.last_line
-
     def complaint(self) -> str:
-        """Give the last warning or error of this run, or else the last line of its log."""
-        self.follow()
-        return self._problem or self.last_line
+        """Give tor's last warning or error, or else the last line of its log."""
+        said = (self.directory / LOG).read_text(errors="replace").splitlines()
+        return torlog.refusal(said) or next((torlog.text(line) for line in reversed(said)), "it said nothing")
 
     def forget(self) -> None:
         """Stop counting it among the started ones."""

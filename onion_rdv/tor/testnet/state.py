@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from typing import TYPE_CHECKING, Any
 
 from onion_rdv.tor.testnet.plan import LOG
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 MARK = "onion-rdv-testnet"  # a file in every network's directory; without it nothing is removed
 LOGS_KEPT = "keep-logs"
+_TORS_END = 5.0  # seconds
+STARTING, UP, ENDING = "starting", "up", "ending"  # what "phase" says
 
 
 def default_path() -> Path:
@@ -97,7 +100,7 @@ def remove_network(directory: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     if not (directory / LOGS_KEPT).exists():
-        shutil.rmtree(directory, ignore_errors=True)
+        _remove_tree(directory)
         return True
     for path in directory.iterdir():
         if path.is_dir():
@@ -105,6 +108,17 @@ def remove_network(directory: Path) -> bool:
         else:
             path.unlink()
     return True
+
+
+def _remove_tree(directory: Path) -> None:
+    """Remove a directory in which a tor that is being killed may still write for a moment."""
+    deadline = time.monotonic() + _TORS_END
+    while time.monotonic() < deadline:
+        shutil.rmtree(directory, ignore_errors=True)
+        if not directory.exists():
+            return
+        time.sleep(0.05)
+    shutil.rmtree(directory)
 
 
 def _remove_all_but_log(directory: Path) -> None:
