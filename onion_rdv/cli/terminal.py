@@ -81,5 +81,10 @@ class ProgressBar:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.finish()
+
+    def finish(self) -> None:
+        """Leave the bar as it stands, so that something else can be said; the next call begins a new one."""
         if self._live and self._last is not None:
             say()
+        self._last = None
