@@ -1,0 +1,195 @@
+"""The store that needs no database server: one SQLite file, on one machine, for one process.
+
+The event loop keeps the buckets that were asked for lately; a thread works on the file (``sqlite_thread.py``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from random import SystemRandom
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from onion_rdv.errors import SettingsError, StoreError
+from onion_rdv.protocol import ENTRY_SIZE
+from onion_rdv.rendezvous.cache import BucketCache
+from onion_rdv.rendezvous.links import LinkMaker
+from onion_rdv.rendezvous.sqlite_jobs import Fetch, Found, Link, Outcome, Stop, Store
+from onion_rdv.rendezvous.sqlite_thread import FileThread, Rules
+from onion_rdv.rendezvous.store import DEFAULT_LIFETIME, DEFAULT_WINDOW, StoredBucket, Totals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from random import Random
+
+    from onion_rdv.rendezvous.sqlite_jobs import Written
+
+_T = TypeVar("_T")
+
+DEFAULT_CACHED_BUCKETS = 256
+"""Buckets kept in memory: 4 MiB."""
+
+DEFAULT_TICK = 1.0
+"""Seconds between two looks at the clock, and so how late a bucket may close or be erased."""
+
+
+class SqliteStore:
+    """A :class:`~onion_rdv.rendezvous.store.BucketStore` in one file; made with :meth:`open`."""
+
+    def __init__(self, onion_key: bytes, cached_buckets: int) -> None:
+        self._cache = BucketCache(cached_buckets)
+        self._links = LinkMaker(onion_key, self._link_made)
+        self._waiting: list[tuple[bytes, asyncio.Future[StoredBucket]]] = []
+        self._newest: Written | None = None  # the open bucket, or the one that was open last
+        self._newest_link: bytes | None = None
+        self._loop = asyncio.get_running_loop()
+        self._started: asyncio.Future[Found] = self._loop.create_future()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._closing = False
+        self._thread: FileThread
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path,
+        onion_key: bytes,
+        *,
+        window: float = DEFAULT_WINDOW,
+        lifetime: float = DEFAULT_LIFETIME,
+        cached_buckets: int = DEFAULT_CACHED_BUCKETS,
+        tick: float = DEFAULT_TICK,
+        clock: Callable[[], float] = time.time,
+        randomness: Random | None = None,
+    ) -> Self:
+        """Open the store in the file at ``path``, which is made if it is not there, for one onion service.
+
+        ``onion_key`` is the service's 32-byte ed25519 public key. ``window`` and ``lifetime`` are the seconds that a
+        bucket is open and that it is kept. ``randomness`` is the operating system's unless a test brings its own.
+
+        Raises :class:`~onion_rdv.errors.StoreError` when the file cannot be used: it belongs to another onion
+        service, another server has it open, a newer version wrote it, it is damaged or cannot be written.
+        """
+        if lifetime <= window:
+            raise SettingsError("buckets must be kept longer than they are open")
+        store = cls(onion_key, cached_buckets)
+        store._thread = FileThread(
+            path,
+            onion_key,
+            Rules(window, lifetime, tick),
+            clock=clock,
+            randomness=randomness or SystemRandom(),
+            report=store._report,
+        )
+        store._thread.start()
+        try:
+            found = await store._started
+        except StoreError:
+            store._links.close()
+            store._thread.join()
+            raise
+        store._newest, store._newest_link = found.filling, found.filling_link
+        for key, bucket_id in found.unlinked:
+            store._links.make(key, bucket_id)
+        return store
+
+    async def store(self, entry: bytes) -> StoredBucket:
+        """Keep an entry; see :meth:`BucketStore.store`."""
+        if len(entry) != ENTRY_SIZE:
+            raise ValueError(f"an entry has {ENTRY_SIZE} bytes, not {len(entry)}")
+        self._refuse_when_closed()
+        if not self._waiting:
+            # Whoever else stores in this turn of the event loop goes into the same transaction.
+            self._loop.call_soon(self._hand_over)
+        stored: asyncio.Future[StoredBucket] = self._loop.create_future()
+        self._waiting.append((entry, stored))
+        return await stored
+
+    async def fetch(self, link: bytes) -> bytes | None:
+        """Look a bucket up; see :meth:`BucketStore.fetch`."""
+        bucket = self._cache.get(link) or await self._fetch_from_file(link)
+        if bucket is not None:
+            self._thread.usage.fetched += 1
+        return bucket
+
+    def totals(self) -> Totals:
+        """Give the sums that an operator may know."""
+        usage = self._thread.usage
+        return Totals(self._thread.buckets, usage.opened, usage.stored, usage.fetched)
+
+    async def close(self) -> None:
+        """Finish what was asked for and close the file."""
+        if not self._closing:
+            self._closing = True
+            self._hand_over()
+            self._thread.put(Stop())
+            await self._ended
+            self._thread.join()
+            self._links.close()
+
+    def _refuse_when_closed(self) -> None:
+        if self._closing:
+            raise StoreError("it is closed", hint="")
+
+    async def _fetch_from_file(self, link: bytes) -> bytes | None:
+        self._refuse_when_closed()
+        await self._links.settled()
+        self._refuse_when_closed()
+        if (bucket := self._cache.get(link)) is None:
+            found: asyncio.Future[bytes | None] = self._loop.create_future()
+            self._thread.put(Fetch(link, found))
+            bucket = await found
+        return bucket
+
+    def _hand_over(self) -> None:
+        if self._waiting:
+            self._thread.put(Store(self._waiting))
+            self._waiting = []
+
+    def _link_made(self, key: int, link: bytes) -> None:
+        if self._newest is not None and self._newest.key == key:
+            self._newest_link = link
+            self._cache.put(link, self._newest.content)
+        self._thread.put(Link(key, link))
+
+    def _report(self, news: Found | Outcome | StoreError | None) -> None:
+        """Take what the thread has to say over into the event loop."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits any more
+            self._loop.call_soon_threadsafe(self._hear, news)
+
+    def _hear(self, news: Found | Outcome | StoreError | None) -> None:
+        match news:
+            case Outcome():
+                self._hear_outcome(news)
+            case Found() | StoreError():
+                _settle(self._started, news)
+            case None:
+                _settle(self._ended, None)
+
+    def _hear_outcome(self, outcome: Outcome) -> None:
+        # The cache changes here and nowhere later, in the order in which the file did: so it is never behind it.
+        for bucket in outcome.written:
+            if bucket.is_new:
+                self._newest_link = None
+                self._links.make(bucket.key, bucket.bucket_id)
+            self._newest = bucket
+            if self._newest_link is not None:
+                self._cache.put(self._newest_link, bucket.content)
+        for stored, result in outcome.stored:
+            _settle(stored, result)
+        for fetch, found in outcome.found:
+            if isinstance(found, bytes):
+                self._cache.put(fetch.link, found)
+            _settle(fetch.answer, found)
+        for link in outcome.erased:
+            self._cache.drop(link)
+
+
+def _settle(future: asyncio.Future[_T], result: _T | StoreError) -> None:
+    if future.done():  # whoever waited has gone
+        return
+    if isinstance(result, StoreError):
+        future.set_exception(result)
+    else:
+        future.set_result(result)

@@ -1,0 +1,273 @@
+"""The one thread that works on a store's file: it does what is asked of it in order, and minds the time.
+
+All the stores that wait are placed in one transaction, so that they share one write to the disk. Whenever anything
+fails, the file is closed and what is known of it forgotten: the next try begins from what is really on the disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING
+
+from onion_rdv.errors import StoreError
+from onion_rdv.rendezvous.sqlite_faults import explain
+from onion_rdv.rendezvous.sqlite_file import StoreFile
+from onion_rdv.rendezvous.sqlite_jobs import Fetch, Found, Job, Link, Outcome, Stop, Store, Written
+from onion_rdv.rendezvous.store import StoredBucket
+from onion_rdv.rendezvous.usage import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from random import Random
+
+    from onion_rdv.rendezvous.filling import FillingBucket
+
+_LOGGER = logging.getLogger("onion_rdv.rendezvous")
+
+_FORGET_LATEST = 1.0
+"""Seconds for which the log may keep earlier states of a bucket that became full while stores keep coming."""
+
+_ERASED_AT_ONCE = 64
+"""Buckets in one transaction of erasing, so that stores need not wait for long."""
+
+_COMPLAIN_AGAIN = 60.0
+"""Seconds for which the same fault is not logged again."""
+
+_PAGES_AT_ONCE = 4096
+"""Free pages given back to the file system at once, for the same reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How long things last, in seconds: a bucket stays open, a bucket is kept, time between looks at the clock."""
+
+    window: float
+    lifetime: float
+    tick: float
+
+
+class FileThread:
+    """Works on the file; whatever a round of work brought about is given to ``report``, in the thread."""
+
+    def __init__(
+        self,
+        path: Path,
+        onion_key: bytes,
+        rules: Rules,
+        *,
+        clock: Callable[[], float],
+        randomness: Random,
+        report: Callable[[Outcome | Found | StoreError | None], None],
+    ) -> None:
+        self._path = path
+        self._onion_key = onion_key
+        self._rules = rules
+        self._clock = clock
+        self._random = randomness
+        self._report = report
+        self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="onion-rdv store", daemon=True)
+        self.usage = Usage()
+        self.buckets = 0
+
+        # What is known of the file while it is open.
+        self._file: StoreFile | None = None
+        self._filling: FillingBucket | None = None
+        self._oldest: int | None = None
+
+        self._links: dict[int, bytes] = {}  # computed and not yet written
+        self._forget_by: float | None = None  # when the log must have forgotten earlier states (monotonic clock)
+        self._in_a_hurry = False  # something was left for right after the jobs that wait
+        self._complaints: dict[str, float] = {}  # until when each need not be logged again (monotonic clock)
+
+    def start(self) -> None:
+        """Open the file and begin; :class:`Found`, or what is in the way, is reported."""
+        self._thread.start()
+
+    def put(self, job: Job) -> None:
+        """Ask for something; after :class:`Stop`, None is reported last and nothing more may be asked for."""
+        self._jobs.put(job)
+
+    def join(self) -> None:
+        """Wait for the end of the thread, which must have been told to stop or have failed to start."""
+        self._thread.join()
+
+    # All that follows runs in the thread.
+
+    def _run(self) -> None:
+        try:
+            with self._faults():
+                self.usage = self._open().usage()
+            self._tend_quietly()
+            with self._faults():
+                found = self._look()
+        except StoreError as error:
+            self._drop_file()
+            self._report(error)
+            return
+        self._report(found)
+        going_on = True
+        while going_on:
+            jobs = self._take()
+            going_on = not any(isinstance(job, Stop) for job in jobs)
+            outcome = self._serve(jobs)
+            if outcome.stored or outcome.found:
+                self._report(outcome)
+            self._tend_quietly()
+        with contextlib.suppress(StoreError), self._faults():
+            self._save_usage()
+        self._drop_file()
+        self._report(None)
+
+    def _take(self) -> list[Job]:
+        jobs = []
+        with contextlib.suppress(queue.Empty):
+            jobs.append(self._jobs.get(timeout=0 if self._in_a_hurry else self._rules.tick))
+            while True:
+                jobs.append(self._jobs.get_nowait())
+        return jobs
+
+    def _serve(self, jobs: list[Job]) -> Outcome:
+        outcome = Outcome()
+        waiting = [entry for job in jobs if isinstance(job, Store) for entry in job.entries]
+        self._links |= {job.key: job.link for job in jobs if isinstance(job, Link)}
+        if waiting or self._links:
+            try:
+                with self._faults():
+                    stored = self._commit([entry for entry, _ in waiting], outcome.written)
+                outcome.stored.extend(zip((future for _, future in waiting), stored, strict=True))
+            except StoreError as error:
+                outcome.written.clear()
+                outcome.stored.extend((future, _again(error)) for _, future in waiting)
+        outcome.found.extend((job, self._read(job.link)) for job in jobs if isinstance(job, Fetch))
+        return outcome
+
+    def _read(self, link: bytes) -> bytes | StoreError | None:
+        try:
+            with self._faults():
+                return self._open().read(link)
+        except StoreError as error:
+            return error
+
+    def _commit(self, entries: list[bytes], written: list[Written]) -> list[StoredBucket]:
+        """Write links and entries in one transaction; ``written`` gets the new states of buckets."""
+        file = self._open()
+        now = self._clock()
+        stored: list[StoredBucket] = []
+        with file.transaction():
+            for key, link in self._links.items():
+                file.set_link(key, link)
+            if entries and self._is_overdue(now):
+                self._close_bucket(file, forget_by=time.monotonic())
+            while len(stored) < len(entries):
+                is_new = self._filling is None
+                filling = self._filling = self._filling or file.open_bucket(int(now), self._random)
+                here = entries[len(stored) : len(stored) + filling.room]
+                for entry in here:
+                    filling.put(entry)
+                content = filling.content()
+                file.write(filling, content)
+                written.append(Written(filling.key, filling.bucket_id, content, is_new))
+                stored += [StoredBucket(filling.bucket_id, content)] * len(here)
+                if not filling.room:
+                    self._close_bucket(file, forget_by=time.monotonic() + _FORGET_LATEST)
+        self._links.clear()
+        self.usage.stored += len(stored)
+        if opened := sum(bucket.is_new for bucket in written):
+            self.usage.opened += opened
+            self.buckets += opened
+            self._oldest = file.oldest()
+        return stored
+
+    def _is_overdue(self, now: float) -> bool:
+        return self._filling is not None and not self._filling.is_current(now, self._rules.window)
+
+    def _close_bucket(self, file: StoreFile, *, forget_by: float) -> None:
+        file.close_bucket()
+        file.add_usage(*self.usage.take_unsaved(self._random))
+        self._filling = None
+        self._forget_by = min(forget_by, self._forget_by or forget_by)
+
+    def _tend_quietly(self) -> None:
+        """Do what the time of day asks for; what cannot be done now is tried again at the next tick."""
+        with contextlib.suppress(StoreError), self._faults():
+            self._tend()
+
+    def _tend(self) -> None:
+        file = self._open()
+        now = self._clock()
+        self._in_a_hurry = False
+        if self._is_overdue(now):
+            with file.transaction():
+                self._close_bucket(file, forget_by=time.monotonic())
+        if self._oldest is not None and self._oldest + self._rules.lifetime <= now:
+            self._erase(file, now - self._rules.lifetime)
+        if self._forget_by is not None and (self._jobs.empty() or time.monotonic() >= self._forget_by):
+            file.forget()
+            self._forget_by = None
+
+    def _erase(self, file: StoreFile, until: float) -> None:
+        with file.transaction():
+            links = file.erase(until, _ERASED_AT_ONCE)
+        self.buckets -= len(links)
+        self._oldest = file.oldest()
+        self._in_a_hurry = self._oldest is not None and self._oldest <= until
+        self._forget_by = time.monotonic()
+        self._report(Outcome(erased=[link for link in links if link is not None]))
+        file.shrink(_PAGES_AT_ONCE)
+
+    def _save_usage(self) -> None:
+        file = self._open()
+        with file.transaction():
+            file.add_usage(*self.usage.take_unsaved(self._random))
+        file.forget()
+
+    # The file, and its faults
+
+    def _open(self) -> StoreFile:
+        if self._file is None:
+            file = self._file = StoreFile.open(self._path, self._onion_key)
+            self._filling = file.resume(self._random)
+            self._oldest = file.oldest()
+            self.buckets = file.count()
+            self._forget_by = time.monotonic()  # what a crash may have left in the log
+        return self._file
+
+    def _look(self) -> Found:
+        file = self._open()
+        filling = self._filling
+        if filling is None:
+            return Found(file.unlinked(), None, None)
+        state = Written(filling.key, filling.bucket_id, filling.content(), is_new=False)
+        return Found(file.unlinked(), state, file.link_of(filling.key))
+
+    def _drop_file(self) -> None:
+        self._filling = None
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    @contextlib.contextmanager
+    def _faults(self) -> Iterator[None]:
+        """Turn every fault into :class:`~onion_rdv.errors.StoreError`, say it once, and begin anew with the file."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001  # whoever waits must hear of it, whatever it is
+            fault = explain(error, self._path)
+            self._drop_file()
+            if self._complaints.get(fault.message, -inf) <= time.monotonic():
+                self._complaints[fault.message] = time.monotonic() + _COMPLAIN_AGAIN
+                _LOGGER.error("%s; %s", fault.message, fault.hint)  # noqa: TRY400  # a traceback says nothing more
+            raise fault from None
+
+
+def _again(error: StoreError) -> StoreError:
+    """Copy an error: one that is raised in several tasks would collect the tracebacks of all."""
+    return StoreError(error.detail, hint=error.hint)

@@ -1,0 +1,55 @@
+"""What tests of stores share: every implementation, a clock that a test sets, links that cost nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from onion_rdv.protocol import ENTRY_SIZE
+from onion_rdv.rendezvous.sqlite import SqliteStore
+from onion_rdv.rendezvous.store import BucketStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from onion_rdv.protocol import BucketId
+
+ONION_KEY = bytes(range(32))
+START = 1_700_000_000
+TICK = 0.005
+
+OpenStore = Callable[..., Awaitable[BucketStore]]
+CheapLink = Callable[["BucketId"], bytes]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now: float = START
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def open_sqlite(directory: Path, onion_key: bytes = ONION_KEY, **settings: Any) -> SqliteStore:
+    return await SqliteStore.open(directory / "store.db", onion_key, tick=TICK, **settings)
+
+
+IMPLEMENTATIONS: dict[str, OpenStore] = {"sqlite": open_sqlite}
+
+
+def cheap_link(bucket_id: BucketId, onion_key: bytes = ONION_KEY) -> bytes:
+    return hashlib.sha256(bucket_id.encode() + onion_key).digest()[:16]
+
+
+def an_entry() -> bytes:
+    return secrets.token_bytes(ENTRY_SIZE)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what another thread brings about."""
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.001)

@@ -1,0 +1,113 @@
+"""A store of buckets against a simple model of it, in sequences that hypothesis thinks up."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from stores import IMPLEMENTATIONS, Clock, OpenStore, an_entry, cheap_link, until
+
+from onion_rdv.protocol import BUCKET_ENTRIES, BucketId
+from onion_rdv.protocol.bucket import entries
+from onion_rdv.rendezvous import links
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from onion_rdv.rendezvous.store import BucketStore
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """The store against a model: which entries each bucket must hold, and which bucket is open."""
+
+    WINDOW, LIFETIME = 100, 1000
+
+    directory: Path
+    open_it: OpenStore
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.clock = Clock()
+        self.buckets: dict[BucketId, set[bytes]] = {}
+        self.used: set[BucketId] = set()
+        self.open_id: BucketId | None = None
+        self.run = self.runner.run
+        self.place = type(self).directory / secrets.token_hex(8)
+        self.place.mkdir()
+        self.store = self.run(self.open())
+
+    async def open(self) -> BucketStore:
+        return await type(self).open_it(
+            self.place, clock=self.clock, window=self.WINDOW, lifetime=self.LIFETIME, cached_buckets=2
+        )
+
+    def teardown(self) -> None:
+        self.run(self.store.close())
+        self.runner.close()
+
+    @rule(count=st.integers(1, 150))
+    def put(self, count: int) -> None:
+        async def together() -> list[BucketId]:
+            stored = await asyncio.gather(*map(self.store.store, given))
+            return [where.bucket_id for where in stored]
+
+        given = [an_entry() for _ in range(count)]
+        for entry, bucket_id in zip(given, self.run(together()), strict=True):
+            if bucket_id != self.open_id:
+                assert bucket_id not in self.used
+                assert bucket_id.created_at == int(self.clock.now)
+                assert self.open_id is None or len(self.buckets[self.open_id]) == BUCKET_ENTRIES
+                self.used.add(bucket_id)
+                self.buckets[bucket_id] = set()
+                self.open_id = bucket_id
+            self.buckets[bucket_id].add(entry)
+
+    @rule(seconds=st.one_of(st.integers(-300, 300), st.integers(-2000, 2000)))
+    def move_clock(self, seconds: int) -> None:
+        self.clock.now += seconds
+        now = self.clock.now
+        if self.open_id is not None and not self.open_id.created_at <= now < self.open_id.created_at + self.WINDOW:
+            self.open_id = None
+        self.buckets = {b: held for b, held in self.buckets.items() if b.created_at + self.LIFETIME > now}
+        self.run(until(lambda: self.store.totals().buckets == len(self.buckets)))
+
+    @rule()
+    def restart(self) -> None:
+        self.run(self.store.close())
+        self.store = self.run(self.open())
+
+    @precondition(lambda self: self.used)
+    @rule(data=st.data())
+    def fetch(self, data: st.DataObject) -> None:
+        bucket_id = data.draw(st.sampled_from(sorted(self.used)))
+        bucket = self.run(self.store.fetch(cheap_link(bucket_id)))
+        assert (bucket is None) == (bucket_id not in self.buckets)
+        assert bucket is None or self.buckets[bucket_id] <= set(entries(bucket))
+
+    @invariant()
+    def nothing_is_overfull(self) -> None:
+        assert all(len(held) <= BUCKET_ENTRIES for held in self.buckets.values())
+        assert self.store.totals().buckets == len(self.buckets)
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_the_store_does_as_its_model(implementation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "bucket_link", cheap_link)
+
+    class Machine(StoreMachine):
+        directory = tmp_path
+        open_it = staticmethod(IMPLEMENTATIONS[implementation])
+
+    run_state_machine_as_test(Machine, settings=settings(max_examples=30, stateful_step_count=20, deadline=None))
