@@ -15,7 +15,6 @@ from socks_proxy import RecordingSocks
 from test_client import KEY, LINK, PASSPHRASE, FakeServer
 
 from onion_rdv import errors
-from onion_rdv.cli import info as info_module
 from onion_rdv.cli.main import COMMANDS, main
 from onion_rdv.cli.usage import USAGE
 from onion_rdv.protocol import BUCKET_LINK_SIZE, SALT_SIZE, Invite, encode_onion_address
@@ -129,7 +128,7 @@ def test_a_bug_shows_its_place_and_no_secret(
     def fail(_: str) -> None:
         raise error
 
-    monkeypatch.setattr(info_module.Invite, "parse", fail)
+    monkeypatch.setattr(Invite, "parse", fail)
     assert main(["info", str(INVITE)]) == 70
     printed = capsys.readouterr()
     assert "hush" not in printed.err + printed.out
@@ -140,7 +139,7 @@ def test_an_interrupt_is_no_bug(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     def interrupt(_: str) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(info_module.Invite, "parse", interrupt)
+    monkeypatch.setattr(Invite, "parse", interrupt)
     assert main(["info", str(INVITE)]) == 130
     assert "interrupted" in capsys.readouterr().err
 

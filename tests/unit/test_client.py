@@ -150,7 +150,9 @@ def _redirect(_: bytes) -> bytes:
 
 
 def _escapes(_: bytes) -> bytes:
-    document = json.dumps({"type": "\x1b[2J", "title": "\x1b[31mpwned", "status": 400}).encode().ljust(REPLY_BODY_SIZE)
+    document = (
+        json.dumps({"type": "\x1b[2J", "title": "\x1b[31mpwned", "status": 400}).encode().ljust(REPLY_BODY_SIZE)
+    )
     return b"HTTP/1.1 400 \r\nContent-Type: application/problem+json\r\nContent-Length: 16396\r\n\r\n" + document
 
 
@@ -212,7 +214,9 @@ async def test_a_busy_server() -> None:
         (0x63, errors.ServerUnreachable),
     ],
 )
-async def test_refusals_in_plain_words(code: int, kind: type[errors.RdvError], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_refusals_in_plain_words(
+    code: int, kind: type[errors.RdvError], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(client_server, "_PAUSES", (0.2,))
     async with RecordingSocks([code]) as proxy:
         with pytest.raises(kind) as caught:

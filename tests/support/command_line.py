@@ -37,9 +37,10 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     return kept | {"HOME": str(home), "TMPDIR": str(home)} | more
 
 
-async def onion_rdv(*arguments: str, env: dict[str, str], stdin: str = "") -> Result:
-    """Run a command to its end."""
+async def onion_rdv(*arguments: str, env: dict[str, str], stdin: str = "", wrapper: tuple[str, ...] = ()) -> Result:
+    """Run a command to its end, by itself or as what another program (``wrapper``) runs."""
     process = await asyncio.create_subprocess_exec(
+        *wrapper,
         sys.executable,
         "-m",
         "onion_rdv",

@@ -1,0 +1,180 @@
+"""The main job on a real Tor network, through the real command line: serve, offer, accept, and what can go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from command_line import Result, environment, onion_rdv
+from server_process import serving
+
+from onion_rdv.cli.demo_messaging import DemoMessagingServer
+from onion_rdv.protocol import Invite, encode_onion_address
+from onion_rdv.rendezvous.service import KEY_FILE, STORE_FILE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from onion_rdv.tor.testnet import Keeper, Network
+
+LINK = "simplex:/i#abcdefghijklmnopqrstuvwxyz012345/ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopq?h=smp.invalid"
+
+
+@pytest.fixture
+def env(network: Network, tmp_path: Path) -> dict[str, str]:
+    """Use the private network, and keep everything in a directory of the test's own."""
+    return environment(tmp_path, **network.environment())
+
+
+async def offer(server: str, env: dict[str, str], *more: str, link: str = LINK) -> Any:
+    result = await onion_rdv("offer", "-", "--server", server, "--json", *more, env=env, stdin=link)
+    assert result.code == 0, result.stderr
+    return result.json
+
+
+async def accept(offered: Any, env: dict[str, str], *more: str, passphrase: str | None = None) -> Result:
+    words = ["accept", offered["invite"], "--json", "--passphrase-file", "-", *(more or ["--no-probe"])]
+    return await onion_rdv(*words, env=env, stdin=passphrase or offered["passphrase"])
+
+
+async def test_a_link_goes_from_one_person_to_another(env: dict[str, str], network: Network, tmp_path: Path) -> None:
+    async with serving(env=env) as server, DemoMessagingServer(tmp_path, network.service_control) as messaging:
+        link = f"http://{messaging.address}/i#{secrets.token_hex(16)}"
+        first, second = await asyncio.gather(offer(server.name, env, link=link), offer(server.name, env))
+        assert first["bucket"] == second["bucket"]
+        accepted, other = await asyncio.gather(accept(first, env, "--probe=require"), accept(second, env))
+        assert accepted.json == {
+            "link": link,
+            "messaging_server": {
+                "host": messaging.address,
+                "reachable": True,
+                "detail": "it answers with HTTP status 200",
+            },
+        }
+        assert other.json["link"] == LINK
+        assert messaging.requests == ["HEAD /"], "nothing of the link itself is sent"
+
+        wrong = await accept(first, env, passphrase="something else")
+        assert (wrong.code, wrong.stdout) == (6, "")
+        invite = Invite.parse(first["invite"])
+        unknown = {**first, "invite": str(Invite(invite.onion_key, invite.port, bytes(16), invite.salt))}
+        assert (await accept(unknown, env)).code == 5
+
+        checked = await onion_rdv("doctor", "--server", server.name, "--json", env=env)
+        findings = {finding["name"]: finding["status"] for finding in checked.json["checks"]}
+        assert findings["server"] == findings["socks"] == findings["control"] == findings["clock"] == "ok", checked
+        said = "\n".join(server.said)
+    for secret in (link, LINK, first["passphrase"], first["invite"].rpartition("/")[2]):
+        assert secret not in said
+
+
+async def test_the_address_and_the_buckets_outlast_the_server_and_tor(env: dict[str, str], keeper: Keeper) -> None:
+    async with serving("--port", "8080", env=env) as server:
+        assert server.name.endswith(".onion:8080")
+        offered = await offer(server.name, env)
+        name = server.name
+    async with serving("--port", "8080", env=env) as server:
+        assert server.name == name
+        assert (await accept(offered, env)).json["link"] == LINK
+        await asyncio.to_thread(keeper.restart_tor)
+        await server.wait_for("onion service: published", times=2)
+        again = await offer(server.name, env)
+        assert again["server"] == name
+        server.process.kill()
+        await server.process.wait()
+    async with serving("--port", "8080", env=env) as server:
+        assert (await accept(again, env)).json["link"] == LINK
+        assert (await accept(offered, env)).json["link"] == LINK
+
+
+async def test_files_are_the_owners_alone(env: dict[str, str], tmp_path: Path) -> None:
+    async with serving(env=env):
+        directory = tmp_path / ".local" / "state" / "onion-rdv" / "server"
+        assert directory.stat().st_mode & 0o777 == 0o700
+        modes = {path.name: path.stat().st_mode & 0o777 for path in directory.iterdir()}
+    assert modes[KEY_FILE] == modes[STORE_FILE] == 0o600
+    assert all(mode == 0o600 for mode in modes.values()), modes
+
+
+async def test_client_authorization_is_wanted(env: dict[str, str]) -> None:
+    key = "ME4TQMSQQ7XIVSKBNUYLTSNQVZ4GYXGDZGQXH6QAJJXS3ZQGZBVQ"
+    async with serving("--authorized-client", key, env=env) as server:
+        result = await onion_rdv("offer", LINK, "--server", server.name, env=env)
+    assert result.code == 4
+    assert "client authorization" in result.stderr
+    assert "ask its operator" in result.stderr
+    assert result.stdout == ""
+
+
+async def test_a_service_that_is_not_there(env: dict[str, str]) -> None:
+    result = await onion_rdv("offer", LINK, "--server", encode_onion_address(b"\x07" * 32), env=env)
+    assert result.code == 4
+    assert "not published" in result.stderr or "invalid" in result.stderr or "not a valid" in result.stderr
+
+
+async def test_a_tor_of_our_own_at_both_ends(env: dict[str, str], tmp_path: Path) -> None:
+    """Where no tor is named and none runs, each command starts its own; the torrc makes it join the network."""
+    for name in ("ONION_RDV_SOCKS", "ONION_RDV_CONTROL"):
+        del env[name]
+    async with serving(env=env) as server:
+        offered = await offer(server.name, env)
+        accepted = await accept(offered, env)
+    assert accepted.json["link"] == LINK
+    assert (tmp_path / ".local" / "state" / "onion-rdv" / "client-tor").is_dir()
+
+
+async def test_tor_keeps_the_key(env: dict[str, str], network: Network, tmp_path: Path) -> None:
+    directory = network.directory / f"service-{secrets.token_hex(4)}"
+    async with serving("--onion-service-dir", str(directory), env=env) as server:
+        assert (directory / "hostname").read_text().strip() == server.name
+        offered = await offer(server.name, env)
+    async with serving("--onion-service-dir", str(directory), env=env) as server:
+        assert (await accept(offered, env)).json["link"] == LINK
+    assert not (tmp_path / ".local" / "state" / "onion-rdv" / "server" / KEY_FILE).exists()
+
+
+_CONNECT = re.compile(r"(?:connect|sendto|sendmsg|bind)\(\d+, (.*)")
+_ADDRESS = re.compile(r'sin_port=htons\((\d+)\), sin_addr=inet_addr\("([^"]+)"\)')
+
+
+def addresses_of(trace: Path) -> set[str]:
+    """Give every network address that a process or its children connected, sent or bound to."""
+    found = set()
+    for line in trace.read_text().splitlines():
+        call = _CONNECT.search(line)
+        if call is None or "AF_UNIX" in call[1] or "AF_NETLINK" in call[1]:
+            continue
+        if "AF_INET" not in call[1]:
+            continue  # more bytes to where it is connected already
+        address = _ADDRESS.search(call[1])
+        found.add(f"{address[2]}:{address[1]}" if address else call[1])
+    return found
+
+
+def tracer(trace: Path) -> tuple[str, ...]:
+    strace = shutil.which("strace")
+    assert strace, "strace is not installed: make test installs it"
+    return (strace, "-D", "-f", "-qq", "-e", "trace=network", "-o", str(trace))
+
+
+async def test_nothing_is_opened_but_the_socks_and_control_ports(
+    env: dict[str, str], network: Network, tmp_path: Path
+) -> None:
+    server_trace = tmp_path / "server.trace"
+    del env["ONION_RDV_TORRC"]
+    async with serving(env=env, wrapper=tracer(server_trace)) as server:
+        trace = tmp_path / "offer.trace"
+        words = ["offer", "-", "--server", server.name, "--one-channel"]
+        offered = await onion_rdv(*words, env=env, stdin=LINK, wrapper=tracer(trace))
+        assert offered.code == 0, offered.stderr
+        assert addresses_of(trace) == {network.client_socks}
+        trace = tmp_path / "accept.trace"
+        accepted = await onion_rdv("accept", "-", env=env, stdin=offered.stdout, wrapper=tracer(trace))
+        assert accepted.stdout == LINK + "\n"
+        assert "messaging server smp.invalid" in accepted.stderr, "it was asked, and its name was not resolved here"
+        assert addresses_of(trace) == {network.client_socks}
+    assert addresses_of(server_trace) == {network.service_control}
