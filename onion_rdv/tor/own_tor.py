@@ -199,7 +199,7 @@ def _config(directory: Path, extra: str, *, socks: bool) -> dict[str, str | list
         "ControlPortWriteToFile": quote(directory / _PORT_FILE),
         "CookieAuthentication": "1",
         "SafeLogging": "1",
-        "Log": [f"NOTICE file {directory / LOG}", "NOTICE stdout"],
+        "Log": [quote(f"NOTICE file {directory / LOG}"), "NOTICE stdout"],
         "TruncateLogFile": "1",
         "DormantCanceledByStartup": "1",
         "RunAsDaemon": "0",

@@ -29,7 +29,8 @@ class Keeper:
     """A keeper whose network ends with the ``with`` block, or with this process, however it ends.
 
     ``relays`` counts those that are no authorities; ``base`` is where the network gets its directory (by default the
-    system's place for temporary files); ``keep_logs`` leaves tor's logs there.
+    system's place for temporary files); ``keep_logs`` leaves tor's logs there; ``timeout`` is how long it may take to
+    come up, in seconds. Entering raises NoTor where tor or tor-gencert is missing, and TestnetFailed.
     """
 
     def __init__(
@@ -37,12 +38,13 @@ class Keeper:
         *,
         progress: Progress = silent,
         relays: int = plan.DEFAULT_RELAYS,
+        timeout: float = plan.BOOT_TIMEOUT,
         base: Path | None = None,
         keep_logs: bool = False,
         state_file: Path | None = None,
     ) -> None:
         self._progress = progress
-        self._options = ["--relays", str(relays)]
+        self._options = ["--relays", str(relays), "--timeout", str(timeout)]
         if base is not None:
             self._options += ["--base", str(base)]
         if keep_logs:

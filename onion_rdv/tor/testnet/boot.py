@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 _POLL = 0.1
 _BOOTSTRAPPED = 100
 _KNOWS_THE_NETWORK = 75  # tor's "enough_dirinfo"; a relay needs no circuits of its own
-BOOT_TIMEOUT = 150.0  # seconds; a boot takes about 15 where two processor cores have little else to do
 
 
 class Tors:
     """All tors of a network, by name."""
 
-    def __init__(self, programs: Programs, directory: Path, keeper_pid: int) -> None:
+    def __init__(self, programs: Programs, directory: Path, keeper_pid: int, timeout: float) -> None:
         self.by_name: dict[str, processes.Tor] = {}
         self.torrc = directory / "torrc"
         self._programs = programs
         self._directory = directory
         self._keeper_pid = keeper_pid
+        self._timeout = timeout
         self._relays: tuple[str, ...] = ()
         self._percent = 0
 
@@ -77,7 +77,7 @@ class Tors:
 
         Raises TestnetFailed when a tor ends or it takes too long, and Stop.
         """
-        deadline = time.monotonic() + BOOT_TIMEOUT
+        deadline = time.monotonic() + self._timeout
         routers = [*plan.AUTHORITIES, *self._relays]
         ends = [plan.SERVICE, plan.CLIENT]
         self._start(routers)
@@ -97,7 +97,7 @@ class Tors:
         if self.by_name[name].pid is None:
             self._start([name])
         bootstrapped = lambda: self._all_at([name], _BOOTSTRAPPED)  # noqa: E731 a name for the line's length
-        self._wait(channel, [name], bootstrapped, time.monotonic() + BOOT_TIMEOUT)
+        self._wait(channel, [name], bootstrapped, time.monotonic() + self._timeout)
 
     def _start(self, names: Iterable[str]) -> None:
         for name in names:
@@ -134,7 +134,8 @@ class Tors:
                 raise TestnetFailed(f"the tor {dead.name} has ended: {dead.complaint()}")
             if time.monotonic() > deadline:
                 raise TestnetFailed(
-                    f"the tor {behind.name} stands at {behind.log.bootstrap.percent}%: {behind.log.last_line}"
+                    f"after {self._timeout:.0f} s the tor {behind.name} stands at {behind.log.bootstrap.percent}%: "
+                    f"{behind.log.last_line}"
                 )
             channel.wait(_POLL)
 

@@ -85,7 +85,7 @@ class _Keeper:
         self._channel.tell("directory", path=str(directory))
         self._channel.tell("progress", percent=0, what="making the authorities' keys")
         ports = ending.enter_context(ReservedPorts())
-        tors = Tors(programs, directory, os.getpid())
+        tors = Tors(programs, directory, os.getpid(), self._options.timeout)
         addresses = tors.make(self._channel, ports, self._options.relays)
         ending.callback(lambda: processes.stop(tors.by_name.values()))
         try:
@@ -133,6 +133,7 @@ def main() -> int:
     """Read the options that the parent gave, and keep a network."""
     parser = argparse.ArgumentParser(prog="keeper")
     parser.add_argument("--relays", type=int, default=plan.DEFAULT_RELAYS)
+    parser.add_argument("--timeout", type=float, default=plan.BOOT_TIMEOUT)
     parser.add_argument("--base", type=Path)
     parser.add_argument("--state", type=Path)
     parser.add_argument("--keep-logs", action="store_true")

@@ -18,6 +18,7 @@ AUTHORITIES = ("auth1", "auth2", "auth3")
 SERVICE = "service"
 CLIENT = "client"
 DEFAULT_RELAYS = 3
+BOOT_TIMEOUT = 150.0  # seconds; a boot takes about 16 where two processor cores have little else to do
 VOTING_INTERVAL = 20  # seconds; the same from the start, for onion services count their periods in it
 LEAD = 9  # seconds from the start to the first consensus; voted on 4 s before, when all relays have shown up
 LOG = "tor.log"
@@ -80,7 +81,10 @@ def joining_torrc(authorities: list[Authority]) -> str:
 
 def own_torrc(directory: Path, name: str, keeper_pid: int) -> str:
     """Write what belongs to one tor: its directory, the process it must not outlive."""
-    return f"Nickname {name}\nDataDirectory {quote(directory)}\nLog notice stdout\n__OwningControllerProcess {keeper_pid}\n"
+    return (
+        f"Nickname {name}\nDataDirectory {quote(directory)}\nLog notice stdout\n"
+        f"__OwningControllerProcess {keeper_pid}\n"
+    )
 
 
 def relay_torrc(or_port: int) -> str:
