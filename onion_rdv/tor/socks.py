@@ -11,6 +11,7 @@ import asyncio
 import ipaddress
 import re
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -156,6 +157,8 @@ async def is_tor(socks: SocksPort, timeout: float = 5) -> bool:
                 return await _resolves(reader, writer)
             finally:
                 writer.close()
+                with suppress(OSError):
+                    await writer.wait_closed()
     except (OSError, TimeoutError, asyncio.IncompleteReadError):
         return False
 

@@ -1,0 +1,69 @@
+"""The SOCKS port: its address, telling tor from other proxies, credentials."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from socks_proxy import RESOLVE, RecordingSocks
+
+from onion_rdv.errors import SettingsError
+from onion_rdv.tor import socks
+from onion_rdv.tor.socks import SocksPort
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("9050", "127.0.0.1:9050"),
+        ("localhost:9050", "127.0.0.1:9050"),
+        ("127.0.0.1:9050", "127.0.0.1:9050"),
+        ("10.152.152.10:9050", "10.152.152.10:9050"),
+        ("[::1]:9050", "[::1]:9050"),
+    ],
+)
+def test_addresses(text: str, written: str) -> None:
+    assert str(SocksPort.parse(text)) == written
+
+
+@pytest.mark.parametrize(
+    "text", ["", "tor", "tor:9050", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:65536", "1.2.3:80", ":x"]
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError):
+        SocksPort.parse(text)
+
+
+async def test_tor_is_told_from_other_proxies() -> None:
+    async with RecordingSocks([1]) as tor, RecordingSocks([0], knows_resolve=False) as other:
+        assert await socks.is_tor(tor.socks)
+        assert not await socks.is_tor(other.socks)
+        assert await socks.find_socks((other.socks.port, tor.socks.port)) == tor.socks
+        assert await socks.find_socks((other.socks.port,)) is None
+    assert {request.command for request in tor.requests} == {RESOLVE}
+    assert not await socks.is_tor(tor.socks), "nothing listens there any more"
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"\x05\x00", b"HTTP/1.0 400 Bad Request\r\n", b"\x05\x02\x01\x01", b"\x05\x02"]
+)
+async def test_other_things_that_listen_are_not_tor(said: bytes) -> None:
+    ended = asyncio.Event()
+
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(said)
+        if said != b"\x05\x02":  # after which the rest is waited for
+            writer.write_eof()
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        ended.set()
+
+    async with await asyncio.start_server(say, "127.0.0.1", 0) as server:
+        port = SocksPort("127.0.0.1", server.sockets[0].getsockname()[1])
+        assert not await socks.is_tor(port, timeout=1)
+        await asyncio.wait_for(ended.wait(), 20)
+
+
+def test_credentials_are_never_the_same() -> None:
+    assert len({word for _ in range(100) for word in socks.fresh_credentials()}) == 200
