@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,12 +16,14 @@ class FakeControlPort:
     """What takes connections where a control port should be.
 
     It sends ``greeting``; then it hangs up (``hangs_up``), or answers each line that begins like a key of
-    ``replies`` with the value, and is silent to every other line.
+    ``replies`` with the value, and is silent to every other line. ``hangs_up_at`` is the beginning of a line at which
+    it hangs up.
     """
 
     greeting: bytes = b""
     replies: dict[bytes, bytes] = field(default_factory=dict)
     hangs_up: bool = False
+    hangs_up_at: bytes = b"\n"
     received: list[bytes] = field(default_factory=list)
     address: str = ""
 
@@ -42,6 +44,8 @@ class FakeControlPort:
         try:
             while not self.hangs_up and (line := await reader.readline()):
                 self.received.append(line)
+                if line.startswith(self.hangs_up_at):
+                    break
                 for beginning, reply in self.replies.items():
                     if line.startswith(beginning):
                         writer.write(reply)
@@ -49,3 +53,52 @@ class FakeControlPort:
             pass
         finally:
             writer.close()
+
+
+@dataclass
+class OlderTor:
+    """Stands before a tor's control port and makes it look older.
+
+    A line that contains a key of ``refused`` never reaches tor and is answered with the value; in what tor says,
+    every key of ``altered`` is replaced by its value.
+    """
+
+    behind: str
+    refused: dict[bytes, bytes] = field(default_factory=dict)
+    altered: dict[bytes, bytes] = field(default_factory=dict)
+    received: list[bytes] = field(default_factory=list)
+    address: str = ""
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[OlderTor]:
+        """Listen while the block runs."""
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        host, port = server.sockets[0].getsockname()
+        self.address = f"{host}:{port}"
+        try:
+            yield self
+        finally:
+            server.close()
+            await server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host, _, port = self.behind.rpartition(":")
+        tor_reader, tor_writer = await asyncio.open_connection(host, port)
+        answering = asyncio.create_task(self._answer(tor_reader, writer))
+        try:
+            with suppress(ConnectionError):
+                while line := await reader.readline():
+                    self.received.append(line)
+                    refusal = next((reply for part, reply in self.refused.items() if part in line), None)
+                    (tor_writer if refusal is None else writer).write(line if refusal is None else refusal)
+        finally:
+            answering.cancel()
+            tor_writer.close()
+            writer.close()
+
+    async def _answer(self, tor_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await tor_reader.readline():
+            for said, altered in self.altered.items():
+                line = line.replace(said, altered)
+            writer.write(line)
+        writer.close()

@@ -106,7 +106,8 @@ class Control:
         if not (line.isascii() and line.isprintable()):
             raise ValueError("a command to tor is one line of printable ASCII")
         try:
-            message = await asyncio.wait_for(asyncio.to_thread(self._wire.msg, line), REPLY_SECONDS)
+            async with asyncio.timeout(REPLY_SECONDS):  # wait_for can swallow a cancellation (Python 3.11)
+                message = await asyncio.to_thread(self._wire.msg, line)
         except TimeoutError:
             await self.close()
             raise ControlLost(f"tor at {self.address} did not answer for {REPLY_SECONDS} seconds") from None

@@ -41,7 +41,8 @@ async def connect(address: str, *, password_file: Path | None = None, timeout: f
     password = None if password_file is None else _read_password(password_file)
     wire = Wire(where, timeout)
     try:
-        await asyncio.wait_for(asyncio.to_thread(_log_in, wire, where, password), timeout)
+        async with asyncio.timeout(timeout):
+            await asyncio.to_thread(_log_in, wire, where, password)
     except BaseException as error:
         await asyncio.to_thread(wire.end)
         if isinstance(error, TimeoutError):

@@ -1,22 +1,22 @@
 """The onion service's identity key and the file that keeps it.
 
-The file has mode 0600 and three lines of ASCII, each ended by a newline::
+The file has mode 0600 and four lines of ASCII, each ended by a newline::
 
     onion-rdv onion service key 1
     ADDRESS.onion
     ED25519-V3:KEYBLOB
+    CHECKSUM
 
 ``ED25519-V3:KEYBLOB`` is what ADD_ONION takes (control-spec): the base64 of 64 bytes, which are the SHA-512 of a
 random 32-byte seed with the ed25519 scalar in its first half clamped (RFC 8032, section 5.1.5). The same 64 bytes
 behind ``== ed25519v1-secret: type0 ==`` and three zero bytes are tor's own ``hs_ed25519_secret_key``. ``ADDRESS``
-follows from the key (rend-spec, "Encoding onion addresses"); it is there so that damage is noticed and does not
-quietly become another address.
+follows from the key (rend-spec, "Encoding onion addresses"). ``CHECKSUM`` is the first 8 bytes of the SHA-256 of the
+lines before it, in hexadecimal: damage must not quietly become another address.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import os
 import secrets
@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from nacl.bindings import crypto_scalarmult_ed25519_base_noclamp
+from nacl.exceptions import CryptoError
 
 from onion_rdv.errors import KeyFileUnusable
 
@@ -37,6 +38,7 @@ _KIND = "ED25519-V3:"
 _SEED_BYTES = 32
 _EXPANDED_BYTES = 64
 _ADDRESS_VERSION = b"\x03"
+_CHECKSUM_DIGITS = 16
 _LONGEST_FILE = 1024
 
 
@@ -73,16 +75,16 @@ class ServiceKey:
 
     def encode(self) -> str:
         """Write what stands in the file."""
-        return f"{_TITLE}\n{self.address}\n{self.blob}\n"
+        lines = f"{_TITLE}\n{self.address}\n{self.blob}\n"
+        return f"{lines}{hashlib.sha256(lines.encode()).hexdigest()[:_CHECKSUM_DIGITS]}\n"
 
     @classmethod
     def decode(cls, text: str) -> Self | None:
         """Read what stands in the file; None when it is anything else."""
-        title, _, rest = text.partition("\n")
-        _, _, blob = rest.partition("\n")
-        with suppress(binascii.Error):
-            expanded = base64.b64decode(blob.removeprefix(_KIND).removesuffix("\n"), validate=True)
-            if title == _TITLE and len(expanded) == _EXPANDED_BYTES and _is_clamped(expanded):
+        with suppress(ValueError, CryptoError):
+            _title, _address, blob, _checksum, _rest = text.split("\n")
+            expanded = base64.b64decode(blob.removeprefix(_KIND), validate=True)
+            if len(expanded) == _EXPANDED_BYTES and _is_clamped(expanded):
                 key = cls(expanded)
                 return key if key.encode() == text else None
         return None
@@ -109,7 +111,7 @@ def load_or_create(path: Path) -> ServiceKey:
 
 def _load(path: Path) -> ServiceKey:
     opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # not to wait for a pipe's other end
-    with os.fdopen(opened, "rb") as file:
+    try:
         status = os.fstat(opened)
         if not stat.S_ISREG(status.st_mode):
             raise KeyFileUnusable(f"{path} is no plain file")
@@ -120,7 +122,9 @@ def _load(path: Path) -> ServiceKey:
             )
         if status.st_uid not in {os.geteuid(), 0}:
             raise KeyFileUnusable(f"{path} belongs to another user", hint="run as its owner, or chown it")
-        content = file.read(_LONGEST_FILE + 1)
+        content = os.read(opened, _LONGEST_FILE)
+    finally:
+        os.close(opened)
     key = ServiceKey.decode(content.decode("latin-1"))
     if key is None:
         raise KeyFileUnusable(f"{path} is damaged or no key file")
