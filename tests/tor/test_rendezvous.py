@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from command_line import Result, environment, onion_rdv
+from nacl.signing import SigningKey
 from server_process import serving
 
 from onion_rdv.cli.demo_messaging import DemoMessagingServer
@@ -111,9 +112,14 @@ async def test_client_authorization_is_wanted(env: dict[str, str]) -> None:
 
 
 async def test_a_service_that_is_not_there(env: dict[str, str]) -> None:
-    result = await onion_rdv("offer", LINK, "--server", encode_onion_address(b"\x07" * 32), env=env)
-    assert result.code == 4
-    assert "not published" in result.stderr or "invalid" in result.stderr or "not a valid" in result.stderr
+    never_published = encode_onion_address(bytes(SigningKey.generate().verify_key))
+    result = await onion_rdv("offer", LINK, "--server", never_published, env=env)
+    assert (result.code, result.stdout) == (4, "")
+    assert "not published" in result.stderr
+    no_point_on_the_curve = encode_onion_address(b"\x07" * 32)
+    result = await onion_rdv("offer", LINK, "--server", no_point_on_the_curve, env=env)
+    assert (result.code, result.stdout) == (4, "")
+    assert "not a valid onion address" in result.stderr
 
 
 async def test_a_tor_of_our_own_at_both_ends(env: dict[str, str], tmp_path: Path) -> None:
@@ -173,7 +179,8 @@ async def test_nothing_is_opened_but_the_socks_and_control_ports(
         assert offered.code == 0, offered.stderr
         assert addresses_of(trace) == {network.client_socks}
         trace = tmp_path / "accept.trace"
-        accepted = await onion_rdv("accept", "-", env=env, stdin=offered.stdout, wrapper=tracer(trace))
+        words = ["accept", "-", "--timeout", "15"]
+        accepted = await onion_rdv(*words, env=env, stdin=offered.stdout, wrapper=tracer(trace))
         assert accepted.stdout == LINK + "\n"
         assert "messaging server smp.invalid" in accepted.stderr, "it was asked, and its name was not resolved here"
         assert addresses_of(trace) == {network.client_socks}
