@@ -20,7 +20,7 @@ from fakes import FakeControlPort
 from offline_tor import COOKIE, OfflineTor, offline_tor
 
 from onion_rdv.errors import CommandRefused, ControlLost, ControlRefused, NoTor, SettingsError
-from onion_rdv.tor.control import RECOMMENDED_TOR, ControlAddress, Event, connect, connection, find
+from onion_rdv.tor.control import RECOMMENDED_TOR, ControlAddress, Event, Reply, connect, connection, find
 from onion_rdv.tor.control.connection import read_bootstrap
 
 if TYPE_CHECKING:
@@ -420,3 +420,11 @@ def test_bootstrap_phase() -> None:
     assert read_bootstrap(text) == (50, 'loading \\"relay\\" descriptors')
     assert read_bootstrap("NOTICE CIRCUIT_ESTABLISHED PROGRESS=50") is None
     assert read_bootstrap("NOTICE BOOTSTRAP") is None
+
+
+@pytest.mark.parametrize(
+    ("code", "ok"), [(250, True), (251, True), (252, True), (199, False), (451, False), (550, False)]
+)
+def test_which_replies_are_good(code: int, ok: bool) -> None:
+    assert Reply(code, ("said",)).ok is ok
+    assert Reply(code, ("first", "said")).text == f"{code} said"

@@ -247,5 +247,5 @@ def test_clients_where_only_tor_may_write(tmp_path: Path, monkeypatch: pytest.Mo
     place.tor_uid = 1
     with pytest.raises(SettingsError, match=re.escape("they belong to tor's user")) as caught:
         authorized_clients.write(place, (CLIENT,))
-    assert f"line into {tmp_path}/ours/authorized_clients" in caught.value.hint
+    assert f"into a file NAME.auth in {tmp_path}/ours/authorized_clients" in caught.value.hint
     assert list(tmp_path.iterdir()) == []

@@ -43,7 +43,7 @@ class Reply(NamedTuple):
     @property
     def ok(self) -> bool:
         """Whether tor did what it was told."""
-        return self.code == 250
+        return 200 <= self.code < 300
 
     @property
     def text(self) -> str:

@@ -45,7 +45,8 @@ def write(place: Place, keys: Iterable[str]) -> tuple[bool, tuple[str, ...]]:
     except OSError as error:
         raise SettingsError(
             f"the clients' authorization files: {error.filename}: {error.strerror}",
-            hint=f"run as tor's user, or put a file with each client's descriptor:x25519:... line into {directory}",
+            hint="run as tor's user; or put each client's descriptor:x25519:... line into a file NAME.auth in "
+            f"{directory} that this user may read",
         ) from error
     others = [file for file, key in present.items() if key not in wanted and file not in obsolete]
     warnings = tuple(f"{file} lets in a client that the settings do not name" for file in others)

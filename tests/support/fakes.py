@@ -57,10 +57,10 @@ class FakeControlPort:
 
 @dataclass
 class OlderTor:
-    """Stands before a tor's control port and makes it look older.
+    """Stands before a tor's control port and makes it look older, or less reliable.
 
     A line that contains a key of ``refused`` never reaches tor and is answered with the value; in what tor says,
-    every key of ``altered`` is replaced by its value.
+    every key of ``altered`` is replaced by its value. :meth:`cut` ends all connections.
     """
 
     behind: str
@@ -68,6 +68,12 @@ class OlderTor:
     altered: dict[bytes, bytes] = field(default_factory=dict)
     received: list[bytes] = field(default_factory=list)
     address: str = ""
+    _open: set[asyncio.StreamWriter] = field(default_factory=set)
+
+    def cut(self) -> None:
+        """End all connections, as when tor is killed."""
+        for writer in self._open:
+            writer.transport.abort()
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[OlderTor]:
@@ -85,6 +91,7 @@ class OlderTor:
         host, _, port = self.behind.rpartition(":")
         tor_reader, tor_writer = await asyncio.open_connection(host, port)
         answering = asyncio.create_task(self._answer(tor_reader, writer))
+        self._open.add(writer)
         try:
             with suppress(ConnectionError):
                 while line := await reader.readline():
@@ -92,6 +99,7 @@ class OlderTor:
                     refusal = next((reply for part, reply in self.refused.items() if part in line), None)
                     (tor_writer if refusal is None else writer).write(line if refusal is None else refusal)
         finally:
+            self._open.discard(writer)
             answering.cancel()
             tor_writer.close()
             writer.close()
