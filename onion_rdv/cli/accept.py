@@ -13,7 +13,7 @@ import click
 from onion_rdv.cli.route import Route, route_options, tor_route
 from onion_rdv.cli.secret_input import STDIN, ask, read_passphrase_file, read_secret
 from onion_rdv.cli.settings import EPILOG, option
-from onion_rdv.cli.terminal import complain, emit, emit_json, say, warn
+from onion_rdv.cli.terminal import complain, emit, emit_json, printable, say, warn
 from onion_rdv.errors import MessagingServerUnreachable, NoEntryOpens, UsageError
 from onion_rdv.protocol import Invite
 
@@ -72,6 +72,8 @@ async def _accept(invite: Invite, passphrase: str | None, route: Route, *, probe
         acceptance = Acceptance(invite, socks, timeout=route.timeout)
         say("fetching the bucket ...")
         link = await _open(acceptance, passphrase)
+        if not link.isprintable():
+            warn(f"the link holds characters that cannot be seen: {printable(link)}")
         if not as_json:
             emit(link)  # now: it is what the person waits for
         seen = await _look(link, socks, route.timeout, wanted=probe != "no")

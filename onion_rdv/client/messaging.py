@@ -71,7 +71,7 @@ def messaging_server(link: str) -> MessagingServer | None:
     """
     try:
         parts = urlsplit(link)
-        host, port = parts.hostname or "", str(parts.port or "")
+        host, port = parts.hostname or "", "" if parts.port is None else str(parts.port)
     except ValueError:
         return None
     query = parse_qs(parts.fragment.partition("?")[2])

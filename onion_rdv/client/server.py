@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import time
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
     from onion_rdv.tor.socks import SocksPort
 
+_PORT = re.compile("[1-9][0-9]{0,4}")
+
 _PAUSES = (0.5, 1, 2, 3, 5)
 """Seconds to wait before the next try, so that a descriptor has time to arrive where it is looked for."""
 
@@ -54,7 +57,7 @@ class RendezvousServer:
         """
         host, colon, port = text.strip().partition(":")
         onion_key = decode_onion_address(host)
-        if colon and not (port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
+        if colon and not (_PORT.fullmatch(port) and int(port) < 2**16):
             raise MalformedOnionAddress("what follows the colon is no port number")
         return cls(onion_key, int(port) if colon else DEFAULT_PORT)
 

@@ -88,7 +88,7 @@ def fresh_credentials() -> tuple[str, str]:
 
 
 def connector(socks: SocksPort) -> aiohttp_socks.ProxyConnector:
-    """Give a connector for one aiohttp session, on a circuit of its own, that closes each stream after its reply."""
+    """Give a connector for one aiohttp session, on a circuit of its own, whose streams end with the session."""
     from aiohttp_socks import ProxyConnector, ProxyType
 
     username, password = fresh_credentials()
@@ -99,7 +99,6 @@ def connector(socks: SocksPort) -> aiohttp_socks.ProxyConnector:
         username=username,
         password=password,
         rdns=True,
-        force_close=True,
     )
 
 

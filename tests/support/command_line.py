@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
+COMMAND = (sys.executable, "-m", "onion_rdv")
+
 _TIMEOUT = 120
 
 
@@ -41,9 +43,7 @@ async def onion_rdv(*arguments: str, env: dict[str, str], stdin: str = "", wrapp
     """Run a command to its end, by itself or as what another program (``wrapper``) runs."""
     process = await asyncio.create_subprocess_exec(
         *wrapper,
-        sys.executable,
-        "-m",
-        "onion_rdv",
+        *COMMAND,
         *arguments,
         env=env,
         stdin=asyncio.subprocess.PIPE,

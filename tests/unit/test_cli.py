@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import pty
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from command_line import environment, onion_rdv
+from command_line import COMMAND, environment, onion_rdv
 from socks_proxy import RecordingSocks
+from terminal import at_a_terminal
 from test_client import KEY, LINK, PASSPHRASE, FakeServer
 
 from onion_rdv import errors
@@ -290,49 +289,18 @@ async def test_weak_passphrases_get_a_warning(tmp_path: Path) -> None:
     assert "hunter2" not in result.stderr
 
 
-async def at_a_terminal(arguments: list[str], answers: list[tuple[str, str]], env: dict[str, str]) -> tuple[int, str]:
-    """Run a command with a terminal as stdin and stderr; type each answer when its prompt has appeared."""
-    ours, theirs = pty.openpty()
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "onion_rdv", *arguments, env=env, stdin=theirs, stdout=theirs, stderr=theirs
-    )
-    os.close(theirs)
-    os.set_blocking(ours, False)
-    screen = ""
-    typed_at = 0
-    try:
-        async with asyncio.timeout(60):
-            while True:
-                try:
-                    data = os.read(ours, 65536)
-                except BlockingIOError:
-                    await asyncio.sleep(0.01)
-                    continue
-                except OSError:  # the other end is closed
-                    break
-                screen += data.decode()
-                if answers and answers[0][0] in screen[typed_at:]:
-                    typed_at = len(screen)
-                    os.write(ours, answers.pop(0)[1].encode() + b"\n")
-    finally:
-        os.close(ours)
-        code = await process.wait()
-    assert not answers
-    return code, screen
-
-
 async def test_prompts_do_not_echo_and_slips_are_forgiven(tmp_path: Path) -> None:
     server = FakeServer()
     async with RecordingSocks([server]) as proxy:
         env = environment(tmp_path, ONION_RDV_SOCKS=str(proxy.socks), ONION_RDV_SERVER=ADDRESS, TERM="dumb")
         prompts = [("link", LINK), ("passphrase", PASSPHRASE), ("Repeat", PASSPHRASE)]
-        code, screen = await at_a_terminal(["offer", "--ask-passphrase"], prompts, env)
+        code, screen = await at_a_terminal([*COMMAND, "offer", "--ask-passphrase"], prompts, env)
         assert code == 0
         assert LINK not in screen
         assert PASSPHRASE not in screen
         invite = next(line for line in screen.splitlines() if line.startswith("rdv://"))
         prompts = [("invite", invite), ("passphrase", "mistyped once"), ("passphrase", PASSPHRASE)]
-        code, screen = await at_a_terminal(["accept", "--no-probe"], prompts, env)
+        code, screen = await at_a_terminal([*COMMAND, "accept", "--no-probe"], prompts, env)
     assert code == 0
     assert invite not in screen
     assert PASSPHRASE not in screen

@@ -1,15 +1,21 @@
-"""One private Tor network for all tests of a run, brought up when the first of them asks for it."""
+"""What tests share: one private Tor network for a whole run, brought up when the first of them asks for it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from onion_rdv.tor import testnet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+# On a machine that does other things too, one example may take long; that is no fault of the code.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,36 @@
+"""A terminal that types: for prompts, which want one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pty
+
+
+async def at_a_terminal(command: list[str], answers: list[tuple[str, str]], env: dict[str, str]) -> tuple[int, str]:
+    """Run a command with a terminal as stdin and stderr; type each answer when its prompt has appeared."""
+    ours, theirs = pty.openpty()
+    process = await asyncio.create_subprocess_exec(*command, env=env, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    os.set_blocking(ours, False)
+    screen = ""
+    typed_at = 0
+    try:
+        async with asyncio.timeout(60):
+            while True:
+                try:
+                    data = os.read(ours, 65536)
+                except BlockingIOError:
+                    await asyncio.sleep(0.01)
+                    continue
+                except OSError:  # the other end is closed
+                    break
+                screen += data.decode()
+                if answers and answers[0][0] in screen[typed_at:]:
+                    typed_at = len(screen)
+                    os.write(ours, answers.pop(0)[1].encode() + b"\n")
+    finally:
+        os.close(ours)
+        code = await process.wait()
+    assert not answers
+    return code, screen

@@ -1,0 +1,126 @@
+"""Every command that the README shows is tried here as it stands there."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shlex
+import shutil
+import sys
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from command_line import COMMAND, environment, onion_rdv
+from server_process import serving
+from terminal import at_a_terminal
+
+from onion_rdv.cli import settings
+
+if TYPE_CHECKING:
+    from onion_rdv.tor.testnet import Network
+
+ROOT = Path(__file__).parent.parent.parent
+README = (ROOT / "README.md").read_text()
+LINK = "simplex:/i#abcdefghijklmnopqrstuvwxyz012345/ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopq?h=smp.invalid"
+
+
+def shown(language: str) -> list[str]:
+    """Give the lines of the README's code blocks in one language, without their comments."""
+    blocks = re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    return [re.sub(r"\s+# .*", "", line) for block in blocks for line in block.splitlines()]
+
+
+def test_each_command_is_known_here() -> None:
+    assert shown("sh") == [
+        "make demo",  # test_demo
+        "make test",  # what runs this
+        "python3 -m venv .venv",  # test_the_installation
+        ".venv/bin/pip install --require-hashes -r requirements.lock",
+        ".venv/bin/pip install --no-deps --no-build-isolation .",
+        ".venv/bin/onion-rdv --help",
+        "onion-rdv offer --server ADDRESS.onion",  # test_use
+        "onion-rdv accept",
+        "onion-rdv serve",
+        "onion-rdv doctor --server ADDRESS.onion",
+        "onion-rdv testnet run -- sh",  # test_private_network
+        "onion-rdv testnet up",
+    ]
+
+
+async def run(command: str, directory: Path, env: dict[str, str]) -> str:
+    process = await asyncio.create_subprocess_shell(
+        command, cwd=directory, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    said, _ = await process.communicate()
+    assert process.returncode == 0, said.decode()
+    return said.decode()
+
+
+async def test_the_installation(tmp_path: Path) -> None:
+    """From a copy of the tree, in an environment of its own."""
+    directory = tmp_path / "checkout"
+    directory.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE", "requirements.lock"):
+        shutil.copy(ROOT / name, directory)
+    shutil.copytree(ROOT / "onion_rdv", directory / "onion_rdv", ignore=shutil.ignore_patterns("__pycache__"))
+    kept = environment(tmp_path)
+    pip = {name: value for name, value in __import__("os").environ.items() if name.startswith("PIP_")}
+    env = {**kept, **pip, "PATH": f"{Path(sys.base_prefix) / 'bin'}:{kept['PATH']}"}
+    commands = shown("sh")
+    first = commands.index("python3 -m venv .venv")
+    for command in commands[first : first + 4]:
+        said = await run(command, directory, env)
+    assert said.startswith("Usage: onion-rdv")
+
+
+async def test_demo(tmp_path: Path) -> None:
+    """What "make demo" runs once everything is installed."""
+    assert "-m onion_rdv demo" in (ROOT / "Makefile").read_text()
+    result = await onion_rdv("demo", env=environment(tmp_path))
+    assert result.code == 0, result.stderr
+    for words in ("$ onion-rdv serve", "$ onion-rdv offer", "$ onion-rdv accept", "HTTP status 200", "Times:"):
+        assert words in result.stdout
+    assert not list(tmp_path.iterdir())
+
+
+async def test_use(network: Network, tmp_path: Path) -> None:
+    env = environment(tmp_path, **network.environment(), TERM="dumb")
+    commands = [line.split(" ", 1)[1] for line in shown("sh") if line.startswith("onion-rdv ")]
+    async with serving(env=env) as server:
+        named = [shlex.split(command.replace("ADDRESS.onion", server.name)) for command in commands]
+        offer, accept, doctor = (
+            next(words for words in named if words[0] == name) for name in ("offer", "accept", "doctor")
+        )
+        code, screen = await at_a_terminal([*COMMAND, *offer], [("link", LINK)], env)
+        assert code == 0, screen
+        lines = screen.splitlines()
+        invite = next(line for line in lines if line.startswith("rdv://"))
+        passphrase = next(line for line in lines if line.startswith("passphrase: ")).split(": ")[1]
+        env["ONION_RDV_TIMEOUT"] = "15"
+        code, screen = await at_a_terminal([*COMMAND, *accept], [("invite", invite), ("passphrase", passphrase)], env)
+        assert code == 0, screen
+        assert LINK in screen.splitlines()
+        assert (await onion_rdv(*doctor, env=env)).code == 0
+
+
+async def test_private_network(tmp_path: Path) -> None:
+    env = environment(tmp_path, XDG_RUNTIME_DIR=str(tmp_path), TMPDIR="/tmp")
+    up = await onion_rdv("testnet", "up", env=env)
+    try:
+        assert "export ONION_RDV_SOCKS=" in up.stdout
+        # "sh" gets its commands from us; the network that is up is used.
+        inside = await onion_rdv("testnet", "run", "--", "sh", env=env, stdin="echo $ONION_RDV_SOCKS; exit 7\n")
+        assert inside.code == 7
+        assert f"ONION_RDV_SOCKS={inside.stdout.strip()}\n" in up.stdout
+    finally:
+        down = await onion_rdv("testnet", "down", env=env)
+    assert down.code == 0
+    assert (await onion_rdv("testnet", "status", env=env)).stdout.startswith("down")
+
+
+def test_the_settings_shown_are_known() -> None:
+    content = tomllib.loads("\n".join(shown("toml")))
+    serve = content.pop("serve")
+    settings._check(content, settings._GENERAL, "", Path("README.md"))
+    settings._check(serve, settings._SERVE, "", Path("README.md"))
