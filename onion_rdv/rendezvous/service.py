@@ -118,6 +118,8 @@ async def serve(
         address = await way.expected_address()
         if address is None:
             await _unless(stop, onion.publish())
+            if not onion.is_published:
+                return
             address = onion.address
         store = await SqliteStore.open(
             settings.state_directory / STORE_FILE,
@@ -132,7 +134,7 @@ async def serve(
         await asyncio.to_thread(let_tor_in, socket, tor_uid)
         if not onion.is_published:
             await _unless(stop, onion.publish())
-        if stop.is_set():
+        if not onion.is_published:
             return
         on_ready(Ready(onion.address, settings.port, onion.proof_of_work, onion.warnings))
         await _unless(stop, onion.keep())
