@@ -2,10 +2,12 @@
 
 PYTHON = .venv/bin/python
 
-.PHONY: demo test lint test-unit test-tor bench lock clean
+.PHONY: demo install test lint test-unit test-tor bench lock clean
 
 demo: .venv/.installed
 	$(PYTHON) -m onion_rdv demo
+
+install: .venv/.installed
 
 test: lint
 	rm -f .coverage .coverage.*
@@ -31,10 +33,10 @@ bench: .venv/.installed-bench
 lock: .venv/.installed-dev
 	scripts/lock
 
-.venv/.installed: requirements.lock scripts/install
+.venv/.installed: requirements.lock requirements-build.lock scripts/install
 	scripts/install run
 
-.venv/.installed-dev: requirements-dev.lock scripts/install
+.venv/.installed-dev: requirements-dev.lock requirements-build.lock scripts/install
 	scripts/install dev
 
 .venv/.installed-bench: bench/requirements.lock .venv/.installed-dev

@@ -7,10 +7,8 @@ import json
 import os
 import secrets
 import sys
-import tempfile
 import time
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,6 +18,8 @@ from onion_rdv.errors import RdvError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
+
+    from onion_rdv.tor.testnet import Network
 
 _GRACE = 10.0  # seconds that a server has to stop
 
@@ -41,23 +41,24 @@ def demo(*, as_json: bool) -> None:
         "First a Tor network of our own: real tor processes, all on this machine.",
     )
     with ExitStack() as cleanup:
-        directory = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="onion-rdv-demo-")))
         with story.timed("private Tor network"), ProgressBar("private Tor network") as progress:
-            keeper = cleanup.enter_context(testnet.Keeper(progress=progress))
-        result = asyncio.run(_play(story, keeper.network.environment(), keeper.network.service_control, directory))
+            network = cleanup.enter_context(testnet.Keeper(progress=progress)).network
+        result = asyncio.run(_play(story, network))
     story.end(result, as_json=as_json)
 
 
-async def _play(story: _Story, environment: dict[str, str], control_address: str, directory: Path) -> dict[str, Any]:
+async def _play(story: _Story, network: Network) -> dict[str, Any]:
     from onion_rdv.cli.demo_messaging import DemoMessagingServer
 
+    directory = network.directory / "demo"  # goes with the network, however this ends
+    directory.mkdir(mode=0o700)
     (directory / "config.toml").touch()  # so that the settings of whoever looks on change nothing
     settings = {"ONION_RDV_CONFIG": str(directory / "config.toml"), "ONION_RDV_STATE_DIR": str(directory)}
-    people = _CommandLine(os.environ | environment | settings)
+    people = _CommandLine(os.environ | network.environment() | settings)
     story.tell("", "Two onion services: a rendezvous server, and a messaging server in place of the one people use.")
     async with AsyncExitStack() as running:
         with story.timed("onion services published"):
-            messaging = DemoMessagingServer(directory, control_address)
+            messaging = DemoMessagingServer(directory, network.service_control)
             server, _ = await asyncio.gather(
                 running.enter_async_context(people.serve()), running.enter_async_context(messaging)
             )
@@ -180,6 +181,8 @@ class _CommandLine:
                 await process.communicate()
 
     async def _start(self, *arguments: str, pass_fds: Sequence[int] = ()) -> asyncio.subprocess.Process:
+        from onion_rdv.tor.testnet.processes import dying_with_parent
+
         return await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -190,4 +193,5 @@ class _CommandLine:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             pass_fds=pass_fds,
+            preexec_fn=dying_with_parent(),  # forked from the main thread; takes no lock
         )

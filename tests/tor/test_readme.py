@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shlex
 import shutil
@@ -35,9 +36,7 @@ def test_each_command_is_known_here() -> None:
     assert shown("sh") == [
         "make demo",  # test_demo
         "make test",  # what runs this
-        "python3 -m venv .venv",  # test_the_installation
-        ".venv/bin/pip install --require-hashes -r requirements.lock",
-        ".venv/bin/pip install --no-deps --no-build-isolation .",
+        "make install",  # test_the_installation
         ".venv/bin/onion-rdv --help",
         "onion-rdv offer --server ADDRESS.onion",  # test_use
         "onion-rdv accept",
@@ -58,18 +57,22 @@ async def run(command: str, directory: Path, env: dict[str, str]) -> str:
 
 
 async def test_the_installation(tmp_path: Path) -> None:
-    """From a copy of the tree, in an environment of its own."""
+    """From a copy of the tree, into an environment of its own."""
     directory = tmp_path / "checkout"
     directory.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE", "requirements.lock"):
-        shutil.copy(ROOT / name, directory)
-    shutil.copytree(ROOT / "onion_rdv", directory / "onion_rdv", ignore=shutil.ignore_patterns("__pycache__"))
+    for path in ROOT.glob("*.*"):
+        if path.is_file() and not path.name.startswith("."):
+            shutil.copy(path, directory)
+    shutil.copy(ROOT / "Makefile", directory)
+    for name in ("onion_rdv", "scripts"):
+        shutil.copytree(ROOT / name, directory / name, ignore=shutil.ignore_patterns("__pycache__"))
+    pip = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
     kept = environment(tmp_path)
-    pip = {name: value for name, value in __import__("os").environ.items() if name.startswith("PIP_")}
-    env = {**kept, **pip, "PATH": f"{Path(sys.base_prefix) / 'bin'}:{kept['PATH']}"}
+    # The interpreter that make finds must not be the one of the environment that runs this test.
+    env = kept | pip | {"PATH": f"{Path(sys.base_prefix) / 'bin'}:{kept['PATH']}"}
     commands = shown("sh")
-    first = commands.index("python3 -m venv .venv")
-    for command in commands[first : first + 4]:
+    first = commands.index("make install")
+    for command in commands[first : first + 2]:
         said = await run(command, directory, env)
     assert said.startswith("Usage: onion-rdv")
 

@@ -21,7 +21,7 @@ _PR_SET_PDEATHSIG = 1
 _GRACE = 3.0  # seconds that a tor has to end by itself; with ShutdownWaitLength 0 it needs a tenth of one
 
 
-def _dying_with_parent() -> Callable[[], None]:
+def dying_with_parent() -> Callable[[], None]:
     """Make what has to run in a child between fork and exec, so that it is killed when this process ends.
 
     Sound only in a process with one thread: the signal comes when the *thread* that forked ends, and a
@@ -46,7 +46,7 @@ def spawn(command: list[str], output: Path, given: bytes = b"") -> subprocess.Po
             stdin=subprocess.PIPE,
             stdout=sink,
             stderr=sink,
-            preexec_fn=_dying_with_parent(),  # noqa: PLW1509 the keeper has one thread
+            preexec_fn=dying_with_parent(),  # noqa: PLW1509 the keeper has one thread
         )
     if process.stdin is None:  # pragma: no cover
         raise AssertionError
