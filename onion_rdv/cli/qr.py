@@ -1,16 +1,25 @@
-"""Drawing a QR code in the terminal."""
+"""Drawing an invite as a QR code in the terminal."""
 
 from __future__ import annotations
 
 import io
 
+import click
+
 from onion_rdv.cli.terminal import say
 
 
-def draw(text: str) -> None:
-    """Draw ``text`` as a QR code on stderr, in half blocks, dark on light whatever the terminal's colours are."""
+def draw(invite: str) -> None:
+    """Draw an invite on stderr, in half blocks; on a terminal dark on light, whatever its colours are.
+
+    An invite without a passphrase is drawn in upper case, which says the same (docs/protocol.md, "Invites") and is a
+    third smaller: QR codes have a mode for it (ISO/IEC 18004, alphanumeric mode).
+    """
     import segno
 
     drawing = io.StringIO()
-    segno.make(text, micro=False, error="m").terminal(drawing, border=2, compact=True)
-    say(drawing.getvalue().rstrip("\n"))
+    segno.make(invite if "#" in invite else invite.upper(), micro=False, error="m").terminal(
+        drawing, border=2, compact=True
+    )
+    for line in drawing.getvalue().splitlines():
+        say(click.style(line, fg="bright_white", bg="black"))

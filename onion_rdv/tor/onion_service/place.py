@@ -7,11 +7,11 @@ else that it did. So whatever can be seen to go wrong is refused here.
 from __future__ import annotations
 
 import os
-import pwd
 import stat
 from typing import TYPE_CHECKING
 
 from onion_rdv.errors import SettingsError
+from onion_rdv.tor import users
 from onion_rdv.tor.control.permission import denied
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Place:
             raise SettingsError(f"{self.directory} is no directory")
         if self.tor_uid is not None and status.st_uid != self.tor_uid:
             raise SettingsError(
-                f"{self.directory} does not belong to the user that tor runs as ({_user(self.tor_uid)})",
+                f"{self.directory} does not belong to the user that tor runs as ({users.name(self.tor_uid)})",
                 hint="give it to tor (chown), or name a directory that is not there yet",
             )
         if status.st_mode & 0o027:
@@ -66,9 +66,9 @@ class Place:
                 f"{parent} does not exist, and tor makes only the last part of {self.directory}",
                 hint="make it, for tor's user, first",
             ) from None
-        if self.tor_uid is not None and not _may_make_files(self.tor_uid, status):
+        if self.tor_uid is not None and not users.may(self.tor_uid, status, 0o3):
             raise SettingsError(
-                f"tor, which runs as {_user(self.tor_uid)}, cannot make {self.directory}",
+                f"tor, which runs as {users.name(self.tor_uid)}, cannot make {self.directory}",
                 hint=f"name a directory below one of tor's own, or give tor write access to {parent}",
             )
 
@@ -88,30 +88,3 @@ def read_address(directory: Path) -> str:
 def _unreadable(what: str, path: Path) -> SettingsError:
     trouble = denied(path, os.R_OK)
     return SettingsError(f"{what}: {trouble.detail}", hint=trouble.hint)
-
-
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
-def _may_make_files(uid: int, directory: os.stat_result) -> bool:
-    if uid == 0:
-        return True
-    if uid == directory.st_uid:
-        wanted = 0o300
-    elif directory.st_gid in _groups(uid):
-        wanted = 0o030
-    else:
-        wanted = 0o003
-    return directory.st_mode & wanted == wanted
-
-
-def _groups(uid: int) -> list[int]:
-    try:
-        user = pwd.getpwuid(uid)
-    except KeyError:
-        return []
-    return os.getgrouplist(user.pw_name, user.pw_gid)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import grp
 import os
-import pwd
-import stat
 from typing import TYPE_CHECKING
 
 from onion_rdv.errors import SettingsError
+from onion_rdv.tor import users
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,13 +22,14 @@ def let_tor_in(socket: Path, tor_uid: int | None) -> None:
     """
     if tor_uid in {os.geteuid(), 0}:
         return
-    groups = _groups(tor_uid)
+    who = "another user" if tor_uid is None else users.name(tor_uid)
     for directory in socket.absolute().parents:
-        if not _may(directory.stat(), 0o1, tor_uid, groups):
+        if not users.may(tor_uid, directory.stat(), 0o1):
             raise SettingsError(
-                f"tor runs as {_name(tor_uid)} and cannot enter {directory} on the way to {socket}",
+                f"tor runs as {who} and cannot enter {directory} on the way to {socket}",
                 hint="name a socket in a directory that it can enter, with --listen",
             )
+    groups = set() if tor_uid is None else users.groups(tor_uid)
     shared = groups & {os.getegid(), *os.getgroups()}
     if os.geteuid() == 0 and tor_uid is not None:
         os.chown(socket, tor_uid, -1)
@@ -39,31 +38,3 @@ def let_tor_in(socket: Path, tor_uid: int | None) -> None:
         socket.chmod(0o660)
     else:
         socket.chmod(0o666)
-
-
-def _may(status: os.stat_result, bits: int, uid: int | None, groups: set[int]) -> bool:
-    mode = stat.S_IMODE(status.st_mode)
-    if status.st_uid == uid:
-        return mode >> 6 & bits == bits
-    if status.st_gid in groups:
-        return mode >> 3 & bits == bits
-    return mode & bits == bits
-
-
-def _groups(uid: int | None) -> set[int]:
-    if uid is None:
-        return set()
-    try:
-        user = pwd.getpwuid(uid)
-    except KeyError:
-        return set()
-    return {user.pw_gid, *(group.gr_gid for group in grp.getgrall() if user.pw_name in group.gr_mem)}
-
-
-def _name(uid: int | None) -> str:
-    if uid is None:
-        return "another user"
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"user {uid}"

@@ -1,0 +1,39 @@
+"""The machine's users: who tor runs as, and what that user may do. Everything here blocks for a moment."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+
+
+def name(uid: int) -> str:
+    """Give a user's name, or the number where there is no such user."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def groups(uid: int) -> set[int]:
+    """Give the ids of a user's groups; none where there is no such user."""
+    try:
+        user = pwd.getpwuid(uid)
+    except KeyError:
+        return set()
+    return set(os.getgrouplist(user.pw_name, user.pw_gid))
+
+
+def may(uid: int | None, status: os.stat_result, bits: int) -> bool:
+    """Say whether a user may do what ``bits`` say (4 read, 2 write, 1 enter) with what ``status`` is of.
+
+    ``uid`` is None for a user who is not known, and then only what everybody may is granted.
+    """
+    if uid == 0:
+        return True
+    mode = stat.S_IMODE(status.st_mode)
+    if status.st_uid == uid:
+        return mode >> 6 & bits == bits
+    if uid is not None and status.st_gid in groups(uid):
+        return mode >> 3 & bits == bits
+    return mode & bits == bits
