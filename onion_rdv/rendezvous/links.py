@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,6 +17,13 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger("onion_rdv.rendezvous")
 
+_REST = 2.0
+"""Rest after a link, as a multiple of the time that it took, when nobody waits for the next one.
+
+A flood of stores then takes a third of one core for links and leaves the rest to itself. That is still some 15 links a
+second, and more buckets in one second than that have numbers that clients refuse.
+"""
+
 
 class LinkMaker:
     """Computes links in the order asked for, in a thread of its own; tells ``made`` each in the event loop."""
@@ -24,21 +33,41 @@ class LinkMaker:
         self._made = made
         self._thread = ThreadPoolExecutor(1, "onion-rdv links")
         self._last: asyncio.Future[bytes] | None = None
+        self._waiting = 0
+        self._somebody_waits = threading.Event()
+        self._rest_until = 0.0  # of the monotonic clock; the thread's own
 
     def make(self, key: int, bucket_id: BucketId) -> None:
         """Ask for the link of the bucket that the store knows under ``key``."""
         loop = asyncio.get_running_loop()
-        self._last = loop.run_in_executor(self._thread, bucket_link, bucket_id, self._onion_key)
+        self._last = loop.run_in_executor(self._thread, self._compute, bucket_id)
         self._last.add_done_callback(partial(self._done, key))
 
     async def settled(self) -> None:
         """Wait for all links that have been asked for up to now."""
-        if self._last is not None and not self._last.done():
+        if self._last is None or self._last.done():
+            return
+        self._waiting += 1
+        self._somebody_waits.set()
+        try:
             await asyncio.wait([self._last])
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                self._somebody_waits.clear()
 
     def close(self) -> None:
         """Give up what has not been computed."""
+        self._somebody_waits.set()
         self._thread.shutdown(cancel_futures=True)
+
+    def _compute(self, bucket_id: BucketId) -> bytes:
+        self._somebody_waits.wait(max(0.0, self._rest_until - time.monotonic()))
+        start = time.monotonic()
+        link = bucket_link(bucket_id, self._onion_key)
+        end = time.monotonic()
+        self._rest_until = end + _REST * (end - start)
+        return link
 
     def _done(self, key: int, link: asyncio.Future[bytes]) -> None:
         if link.cancelled():

@@ -10,18 +10,17 @@ from onion_rdv.errors import RdvError, StoreError
 if TYPE_CHECKING:
     from pathlib import Path
 
+_HINT_BUSY = "stop it first, or give this one a state directory of its own"
 _HINT_WRITABLE = (
     "the directory and the file must belong to the user that runs the server, on a disk that can be written"
 )
-_HINT_DAMAGED = (
-    "put a backup back, or move the file away: the server then begins a new store and old invites are lost"
+_DAMAGED = (
+    "{path} is damaged, or it is no database",
+    "put a backup back, or move the file away: the server then begins a new store and old invites are lost",
 )
 
 _FAULTS = {
-    sqlite3.SQLITE_BUSY: (
-        "another server is running on {path}",
-        "stop it first, or give this one a state directory of its own",
-    ),
+    sqlite3.SQLITE_BUSY: ("another program has {path} open", _HINT_BUSY),
     sqlite3.SQLITE_FULL: (
         "there is no space left for {path}",
         "free some space on that disk; the server goes on by itself",
@@ -33,15 +32,23 @@ _FAULTS = {
         "the disk under {path} fails, or a limit on file sizes was reached",
         "look into the kernel's log (journalctl -k) and at the disk's space",
     ),
-    sqlite3.SQLITE_NOTADB: ("{path} is damaged, or it is no database", _HINT_DAMAGED),
-    sqlite3.SQLITE_CORRUPT: ("{path} is damaged", _HINT_DAMAGED),
+    sqlite3.SQLITE_NOTADB: _DAMAGED,
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
 }
+
+
+class Damaged(sqlite3.DatabaseError):
+    """Something in the file is wrong in a way that SQLite does not notice."""
+
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
 
 
 def explain(error: Exception, path: Path) -> StoreError:
     """Say it with its cause and cure."""
     if isinstance(error, StoreError):
         return error
+    if isinstance(error, BlockingIOError):  # the lock is taken
+        return StoreError(f"another server is running on {path}", hint=_HINT_BUSY)
     if isinstance(error, OSError):
         return StoreError(f"{path} cannot be opened ({error.strerror})", hint=_HINT_WRITABLE)
     if not isinstance(error, sqlite3.Error):

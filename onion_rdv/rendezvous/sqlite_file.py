@@ -12,15 +12,17 @@ How the file is kept from showing what the protocol says is forgotten:
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import sqlite3
+import struct
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from onion_rdv.errors import StoreError
 from onion_rdv.protocol import BUCKET_SIZE, BucketId
 from onion_rdv.rendezvous.filling import FillingBucket
-from onion_rdv.rendezvous.sqlite_faults import explain
+from onion_rdv.rendezvous.sqlite_faults import Damaged, explain
 from onion_rdv.rendezvous.usage import Usage
 
 if TYPE_CHECKING:
@@ -31,9 +33,11 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x52445631  # "RDV1"
 SCHEMA_VERSION = 1
 
+_MAGIC = b"SQLite format 3\0"
+_HEADER = struct.Struct(">40x I 16x I 4x I 28x")  # schema cookie at 40, user version at 60, application id at 68
+
 _PRAGMAS = (
     "locking_mode = EXCLUSIVE",
-    "auto_vacuum = INCREMENTAL",  # counts only before the first table is made
     "journal_mode = WAL",
     "synchronous = FULL",  # a commit has reached the disk before it is over
     "secure_delete = ON",
@@ -46,34 +50,33 @@ _PRAGMAS = (
 class StoreFile:
     """An open store; every method raises :class:`sqlite3.Error` when SQLite does, see ``sqlite_faults.py``."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, lock: int, connection: sqlite3.Connection) -> None:
+        self._lock = lock
         self._sql = connection
 
     @classmethod
     def open(cls, path: Path, onion_key: bytes) -> Self:
         """Open the store of an onion service, or make it; raises :class:`~onion_rdv.errors.StoreError`."""
-        try:
-            _make_private(path)
-            _look_at(path)
-            # autocommit: a transaction is begun where one is meant
-            connection = sqlite3.connect(path, isolation_level=None, timeout=0)
-        except (sqlite3.Error, OSError) as error:
-            raise explain(error, path) from None
-        store = cls(connection)
-        try:
-            for pragma in _PRAGMAS:
-                connection.execute(f"PRAGMA {pragma}")
-            if not store._value("SELECT count(*) FROM sqlite_schema"):
-                store._create(onion_key)
-            _refuse_strange(connection, path)
-            if store._value("SELECT onion_key FROM owner") != onion_key:
-                raise _foreign(path)
-        except sqlite3.Error as error:
-            store.close()
-            raise explain(error, path) from None
-        except StoreError:
-            store.close()
-            raise
+        with contextlib.ExitStack() as cleanup:
+            try:
+                lock = _lock(path)
+                cleanup.callback(os.close, lock)
+                is_new = _look_at(lock, path)
+                # autocommit: a transaction is begun where one is meant
+                connection = sqlite3.connect(path, isolation_level=None, timeout=0)
+                cleanup.callback(connection.close)
+                if is_new:
+                    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+                for pragma in _PRAGMAS:
+                    connection.execute(f"PRAGMA {pragma}")
+                store = cls(lock, connection)
+                if not store._value("SELECT count(*) FROM sqlite_schema"):
+                    store._create(onion_key)
+                if store._value("SELECT onion_key FROM owner") != onion_key:
+                    raise _foreign(path)
+            except (sqlite3.Error, OSError) as error:
+                raise explain(error, path) from None
+            cleanup.pop_all()
         return store
 
     def _create(self, onion_key: bytes) -> None:
@@ -145,9 +148,13 @@ class StoreFile:
 
     # What is looked up
 
-    def read(self, link: bytes) -> bytes | None:
-        """Give the bucket with this link."""
-        entries = self._value("SELECT entries FROM bucket JOIN content USING (key) WHERE link = ?", link)
+    def read(self, link: bytes, key: int | None) -> bytes | None:
+        """Give the bucket with this link, or with this key if the link has not been written."""
+        entries = self._value(
+            "SELECT entries FROM content WHERE key = coalesce(?2, (SELECT key FROM bucket WHERE link = ?1))",
+            link,
+            key,
+        )
         return None if entries is None else _checked(entries)
 
     def unlinked(self) -> list[tuple[int, BucketId]]:
@@ -196,7 +203,8 @@ class StoreFile:
     def shrink(self, pages: int) -> None:
         """Give up to this many free pages back to the file system when more than half of the file is free pages."""
         if 2 * self._value("PRAGMA freelist_count") > self._value("PRAGMA page_count"):
-            self._sql.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+            # One step for each page, which only executescript takes: their rows have no columns.
+            self._sql.executescript(f"PRAGMA incremental_vacuum({pages})")
 
     def forget(self) -> None:
         """Move everything out of the write-ahead log, which holds earlier states, and cut it to nothing."""
@@ -205,34 +213,64 @@ class StoreFile:
     def close(self) -> None:
         """Give the file back."""
         self._sql.close()
+        os.close(self._lock)
 
     def _value(self, statement: str, *arguments: object) -> Any:
         row = self._sql.execute(statement, arguments).fetchone()
         return None if row is None else row[0]
 
 
-def _make_private(path: Path) -> None:
-    """See to it that the file is there and nobody else can read it; SQLite gives its log the same mode."""
+def _lock(path: Path) -> int:
+    """Open the file, or make it, for this user only (SQLite gives its log the same mode); lock out other servers.
+
+    SQLite's own locks would end as soon as anything in this process opened and closed the file (fcntl(2)).
+    """
+    is_new = False
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    except FileExistsError:
-        if path.stat().st_mode & 0o077:
-            path.chmod(0o600)
-        return
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o600)
+        is_new = True
     try:
-        os.fsync(directory)  # the file's name has to survive a crash as well
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(descriptor).st_mode & 0o077:
+            os.fchmod(descriptor, 0o600)
+        if is_new:
+            _sync_directory(path.parent)  # the file's name has to survive a crash as well
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _sync_directory(path: Path) -> None:
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
     finally:
         os.close(directory)
 
 
-def _look_at(path: Path) -> None:
-    """Refuse a file that is not ours to change, before anything could change it."""
-    with contextlib.closing(
-        sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
-    ) as connection:
-        if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-            _refuse_strange(connection, path)
+def _look_at(descriptor: int, path: Path) -> bool:
+    """Refuse a file that is not ours to change, before SQLite could change it; tell whether it is empty.
+
+    This goes by the file's header (https://sqlite.org/fileformat2.html, section 1.3), because a crash may have left
+    everything else in it to be mended from the log.
+    """
+    header = os.pread(descriptor, _HEADER.size, 0)
+    if not header:
+        return True
+    if len(header) < _HEADER.size or not header.startswith(_MAGIC):
+        raise Damaged
+    changes_of_schema, version, application_id = _HEADER.unpack(header)
+    if application_id != APPLICATION_ID and (application_id or changes_of_schema):
+        raise StoreError(f"{path} is not a store of onion-rdv", hint="name another state directory")
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} was written by a newer onion-rdv (its schema is {version}, this one knows {SCHEMA_VERSION})",
+            hint="run the newer onion-rdv; the store was not touched",
+        )
+    return False
 
 
 def _foreign(path: Path) -> StoreError:
@@ -242,19 +280,8 @@ def _foreign(path: Path) -> StoreError:
     )
 
 
-def _refuse_strange(connection: sqlite3.Connection, path: Path) -> None:
-    if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-        raise StoreError(f"{path} is not a store of onion-rdv", hint="name another state directory")
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > SCHEMA_VERSION:
-        raise StoreError(
-            f"{path} was written by a newer onion-rdv (its schema is {version}, this one knows {SCHEMA_VERSION})",
-            hint="run the newer onion-rdv; the store was not touched",
-        )
-
-
 def _checked(entries: object) -> bytes:
     """Take nothing for a bucket that has not its size: SQLite files can be damaged without SQLite seeing it."""
     if not isinstance(entries, bytes) or len(entries) != BUCKET_SIZE:
-        raise sqlite3.DatabaseError("a bucket in it is damaged")
+        raise Damaged
     return entries

@@ -82,7 +82,7 @@ class FileThread:
         self._filling: FillingBucket | None = None
         self._oldest: int | None = None
 
-        self._links: dict[int, bytes] = {}  # computed and not yet written
+        self._links: dict[bytes, int] = {}  # computed and not yet written: the key of each one's bucket
         self._forget_by: float | None = None  # when the log must have forgotten earlier states (monotonic clock)
         self._in_a_hurry = False  # something was left for right after the jobs that wait
         self._complaints: dict[str, float] = {}  # until when each need not be logged again (monotonic clock)
@@ -137,7 +137,7 @@ class FileThread:
     def _serve(self, jobs: list[Job]) -> Outcome:
         outcome = Outcome()
         waiting = [entry for job in jobs if isinstance(job, Store) for entry in job.entries]
-        self._links |= {job.key: job.link for job in jobs if isinstance(job, Link)}
+        self._links |= {job.link: job.key for job in jobs if isinstance(job, Link)}
         if waiting or self._links:
             try:
                 with self._faults():
@@ -152,7 +152,7 @@ class FileThread:
     def _read(self, link: bytes) -> bytes | StoreError | None:
         try:
             with self._faults():
-                return self._open().read(link)
+                return self._open().read(link, self._links.get(link))
         except StoreError as error:
             return error
 
@@ -162,7 +162,7 @@ class FileThread:
         now = self._clock()
         stored: list[StoredBucket] = []
         with file.transaction():
-            for key, link in self._links.items():
+            for link, key in self._links.items():
                 file.set_link(key, link)
             if entries and self._is_overdue(now):
                 self._close_bucket(file, forget_by=time.monotonic())
@@ -178,6 +178,8 @@ class FileThread:
                 stored += [StoredBucket(filling.bucket_id, content)] * len(here)
                 if not filling.room:
                     self._close_bucket(file, forget_by=time.monotonic() + _FORGET_LATEST)
+        if self._links and self._filling is None:
+            self._forget_by = self._forget_by or time.monotonic() + _FORGET_LATEST
         self._links.clear()
         self.usage.stored += len(stored)
         if opened := sum(bucket.is_new for bucket in written):

@@ -28,9 +28,16 @@ CheapLink = Callable[["BucketId"], bytes]
 class Clock:
     def __init__(self) -> None:
         self.now: float = START
+        self.looks = 0
 
     def __call__(self) -> float:
+        self.looks += 1
         return self.now
+
+    async def seen(self) -> None:
+        """Wait until the store has looked at the time, and done what it asks for."""
+        looks = self.looks
+        await until(lambda: self.looks > looks + 1)
 
 
 async def open_sqlite(directory: Path, onion_key: bytes = ONION_KEY, **settings: Any) -> SqliteStore:

@@ -81,6 +81,7 @@ class StoreMachine(RuleBasedStateMachine):
         if self.open_id is not None and not self.open_id.created_at <= now < self.open_id.created_at + self.WINDOW:
             self.open_id = None
         self.buckets = {b: held for b, held in self.buckets.items() if b.created_at + self.LIFETIME > now}
+        self.run(self.clock.seen())
         self.run(until(lambda: self.store.totals().buckets == len(self.buckets)))
 
     @rule()
