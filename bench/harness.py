@@ -1,0 +1,62 @@
+"""What measurements of servers share: servers, load for them, and rounds in turn."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+BENCH = Path(__file__).parent
+
+
+@contextlib.contextmanager
+def server(*command: str | Path, ready: Callable[[], bool] | None = None) -> Iterator[None]:
+    """Run a server; it is ready when ``ready`` says so, or when it prints a line."""
+    with subprocess.Popen(
+        list(map(str, command)),
+        stdout=subprocess.DEVNULL if ready else subprocess.PIPE,
+        stderr=subprocess.DEVNULL if ready else None,
+        text=True,
+    ) as process:
+        try:
+            if ready:
+                _wait(ready, process)
+            elif not process.stdout or not process.stdout.readline():
+                raise RuntimeError(f"{command[1]} did not start")
+            yield
+        finally:
+            process.terminate()
+
+
+def _wait(ready: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 30
+    while not ready():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError("a server did not start")
+        time.sleep(0.05)
+
+
+def load(kind: str, address: str | Path | int, *, seconds: float, connections: int, link: bytes = b"") -> float:
+    """Have a process of its own ask a server as fast as it answers; gives answers a second."""
+    command = [sys.executable, BENCH / "load.py", kind, address, "--link", link.hex()]
+    command += ["--seconds", seconds, "--connections", connections]
+    done = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True)
+    result = json.loads(done.stdout)
+    return float(result["answered"] / result["seconds"])
+
+
+def in_turn(contenders: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Measure all contenders again and again, each round in another order."""
+    measured: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name in random.sample(list(contenders), len(contenders)):
+            measured[name].append(contenders[name]())
+    return measured

@@ -1,0 +1,201 @@
+"""Load for a server: over a few connections, one request after the other on each, as fast as they are answered.
+
+A process of its own with nothing between it and its sockets but epoll, so that it is not what is measured. Prints
+one JSON object: ``answered`` requests in ``seconds``, and the ``median_ms`` and ``slow_ms`` (99 of 100 are faster)
+that they took.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import select
+import socket
+import statistics
+import time
+from typing import Protocol
+
+_BODIES = 64
+"""Different bodies that a connection sends in turn."""
+
+
+class Exchange(Protocol):
+    """One connection's side of the conversation."""
+
+    answered: int
+
+    def first(self) -> bytes:
+        """Give what to send at the beginning."""
+
+    def heard(self, data: memoryview) -> bytes:
+        """Take what came; give what to send next when an answer is complete."""
+
+
+class HttpExchange:
+    """``POST`` with a body of 256 bytes; every reply must be as long as the first one."""
+
+    def __init__(self, path: str, start_of_body: bytes = b"") -> None:
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 256\r\n\r\n".encode()
+        bodies = (start_of_body + os.urandom(256 - len(start_of_body)) for _ in range(_BODIES))
+        self._requests = [head + body for body in bodies]
+        self._reply_size = 0
+        self._received = 0
+        self.answered = 0
+
+    def first(self) -> bytes:
+        return self._requests[0]
+
+    def heard(self, data: memoryview) -> bytes:
+        if not self._reply_size:
+            self._reply_size = _reply_size(bytes(data))
+        self._received += len(data)
+        if self._received < self._reply_size:
+            return b""
+        if self._received > self._reply_size:
+            raise ValueError("more came than one reply")
+        self._received = 0
+        self.answered += 1
+        return self._requests[self.answered % _BODIES]
+
+
+def _reply_size(start: bytes) -> int:
+    head, end, _ = start.partition(b"\r\n\r\n")
+    if not end or not head.startswith(b"HTTP/1.1 20"):
+        raise ValueError(f"not a good reply: {head!r}")
+    for line in head.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            return len(head) + len(end) + int(value)
+    raise ValueError("a reply without its length")
+
+
+class MailboxExchange:
+    """``add`` to a mailbox of its own over a WebSocket (RFC 6455); answered when the mailbox echoes the message.
+
+    The acknowledgement that the server sends at once does not say that anything was stored.
+    """
+
+    def __init__(self) -> None:
+        # 256 bytes as the protocol carries them: in hexadecimal.
+        self._adds = [
+            _frame({"type": "add", "phase": str(number), "body": secrets.token_hex(256)}) for number in range(_BODIES)
+        ]
+        self._buffer = b""
+        self._upgraded = False
+        self.answered = 0
+
+    def first(self) -> bytes:
+        key = "AAAAAAAAAAAAAAAAAAAAAA=="
+        return (
+            "GET /v1 HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        ).encode()
+
+    def heard(self, data: memoryview) -> bytes:
+        self._buffer += data
+        if not self._upgraded:
+            head, end, self._buffer = self._buffer.partition(b"\r\n\r\n")
+            if not end:
+                self._buffer = head
+                return b""
+            if not head.startswith(b"HTTP/1.1 101"):
+                raise ValueError(f"no WebSocket: {head!r}")
+            self._upgraded = True
+            side = secrets.token_hex(5)
+            bind = _frame({"type": "bind", "appid": "bench", "side": side})
+            return bind + _frame({"type": "open", "mailbox": secrets.token_hex(8)}) + self._adds[0]
+        answer = b""
+        while (message := self._next_message()) is not None:
+            if b'"type": "error"' in message:
+                raise ValueError(message.decode())
+            if b'"type": "message"' in message:
+                self.answered += 1
+                answer = self._adds[self.answered % _BODIES]
+        return answer
+
+    def _next_message(self) -> bytes | None:
+        start, size = 2, self._buffer[1] if len(self._buffer) > 1 else 0
+        if size == 126 and len(self._buffer) >= 4:
+            start, size = 4, int.from_bytes(self._buffer[2:4])
+        if len(self._buffer) < start + size or len(self._buffer) < start:
+            return None
+        message, self._buffer = self._buffer[start : start + size], self._buffer[start + size :]
+        return message
+
+
+def _frame(message: dict[str, str]) -> bytes:
+    payload = json.dumps(message).encode()
+    size = bytes([0x80 | len(payload)]) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2)
+    mask = bytes(4)  # clients must mask; zeroes are a mask that costs nothing here, and the server the same as any
+    return b"\x81" + size + mask + payload
+
+
+def run(address: str | tuple[str, int], exchanges: list[Exchange], seconds: float) -> dict[str, float]:
+    """Let all converse with the server at ``address`` for so long."""
+    connections = {}
+    poll = select.epoll()
+    for exchange in exchanges:
+        connection = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
+        connection.connect(address)
+        if isinstance(address, tuple):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connections[connection.fileno()] = connection, exchange
+        poll.register(connection, select.EPOLLIN)
+    buffer = memoryview(bytearray(1 << 18))
+    sent = dict.fromkeys(connections, 0.0)
+    times = []
+    for connection, exchange in connections.values():
+        connection.sendall(exchange.first())
+    start = time.perf_counter()
+    end, now = start + seconds, start
+    before = sum(exchange.answered for exchange in exchanges)
+    while now < end:
+        for descriptor, _ in poll.poll(1):
+            connection, exchange = connections[descriptor]
+            size = connection.recv_into(buffer)
+            if not size:
+                raise ConnectionError("the server closed a connection")
+            if following := exchange.heard(buffer[:size]):
+                now = time.perf_counter()
+                times.append(now - sent[descriptor])
+                sent[descriptor] = now
+                connection.sendall(following)
+        now = time.perf_counter()
+    answered = sum(exchange.answered for exchange in exchanges) - before
+    for connection, _ in connections.values():
+        connection.close()
+    poll.close()
+    times = sorted(times[len(connections) :])
+    return {
+        "answered": answered,
+        "seconds": now - start,
+        "median_ms": statistics.median(times) * 1000,
+        "slow_ms": times[len(times) * 99 // 100] * 1000,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("kind", choices=["store", "fetch", "mailbox"])
+    parser.add_argument("address", help="path of a Unix socket, or a port on 127.0.0.1")
+    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--link", type=bytes.fromhex, default=b"", help="what to fetch, in hexadecimal")
+    options = parser.parse_args()
+    exchanges: list[Exchange] = []
+    for _ in range(options.connections):
+        match options.kind:
+            case "store":
+                exchanges.append(HttpExchange("/v1/store"))
+            case "fetch":
+                exchanges.append(HttpExchange("/v1/fetch", options.link))
+            case _:
+                exchanges.append(MailboxExchange())
+    address = ("127.0.0.1", int(options.address)) if options.address.isdigit() else options.address
+    print(json.dumps(run(address, exchanges, options.seconds)))
+
+
+if __name__ == "__main__":
+    main()

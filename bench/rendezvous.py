@@ -1,0 +1,35 @@
+"""The server that is measured: a store in a directory, and its web face on a Unix socket in it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+from pathlib import Path
+
+from onion_rdv.rendezvous.sqlite import DEFAULT_CACHED_BUCKETS, SqliteStore
+from onion_rdv.rendezvous.web import WebFace
+
+ONION_KEY = bytes(32)
+
+
+async def serve(directory: Path, cached_buckets: int) -> None:
+    store = await SqliteStore.open(directory / "store.db", ONION_KEY, cached_buckets=cached_buckets)
+    await WebFace(store).start(directory / "socket", 0o600)
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--cached-buckets", type=int, default=DEFAULT_CACHED_BUCKETS)
+    parser.add_argument("--uvloop", action="store_true")
+    options = parser.parse_args()
+    if options.uvloop:
+        importlib.import_module("uvloop").install()  # no dependency; see NOTES.md
+    asyncio.run(serve(options.directory, options.cached_buckets))
+
+
+if __name__ == "__main__":
+    main()
