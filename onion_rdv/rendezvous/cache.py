@@ -29,6 +29,3 @@ class BucketCache:
     def drop(self, link: bytes) -> None:
         """Forget a bucket, if it is there."""
         self._buckets.pop(link, None)
-
-    def __len__(self) -> int:
-        return len(self._buckets)

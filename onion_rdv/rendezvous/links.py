@@ -20,8 +20,8 @@ _LOGGER = logging.getLogger("onion_rdv.rendezvous")
 _REST = 2.0
 """Rest after a link, as a multiple of the time that it took, when nobody waits for the next one.
 
-A flood of stores then takes a third of one core for links and leaves the rest to itself. That is still some 15 links a
-second, and more buckets in one second than that have numbers that clients refuse.
+A flood of stores then takes a third of one core for links and leaves the rest to itself. That is still some fifteen
+links a second, and more buckets than that in one second have numbers that clients refuse.
 """
 
 

@@ -259,6 +259,27 @@ async def test_damage_inside_is_said_and_the_rest_goes_on(tmp_path: Path, caplog
     await store.close()
 
 
+async def test_a_bucket_of_the_wrong_size_is_damage(tmp_path: Path) -> None:
+    store = await open_sqlite(tmp_path, clock=Clock())
+    await asyncio.gather(*(store.store(an_entry()) for _ in range(BUCKET_ENTRIES)))
+    await store.close()
+    with closing(sqlite3.connect(tmp_path / "store.db")) as sql, sql:
+        sql.execute("PRAGMA ignore_check_constraints = ON")
+        sql.execute("UPDATE content SET entries = substr(entries, 2)")
+    store = await open_sqlite(tmp_path, clock=Clock())
+    with pytest.raises(StoreError, match="damaged"):
+        await store.fetch(cheap_link(BucketId(START, 0)))
+    await store.close()
+
+
+async def test_a_table_that_is_gone_is_said_in_sqlites_words(tmp_path: Path) -> None:
+    await (await open_sqlite(tmp_path)).close()
+    with closing(sqlite3.connect(tmp_path / "store.db")) as sql, sql:
+        sql.execute("DROP TABLE content")
+    with pytest.raises(StoreError, match="no such table: content"):
+        await open_sqlite(tmp_path)
+
+
 @contextmanager
 def as_nobody() -> Iterator[None]:
     """Be a user for whom permissions count."""
