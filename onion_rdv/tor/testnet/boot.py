@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _POLL = 0.1
 _BOOTSTRAPPED = 100
-_KNOWS_THE_NETWORK = 75  # tor's "enough_dirinfo"; a relay needs no circuits of its own
+_ENOUGH = 75  # tor's "enough_dirinfo"; a relay needs no circuits of its own
 
 
 class Tors:
@@ -58,7 +58,7 @@ class Tors:
             torrc = plan.authority_torrc(each.or_port, each.dir_port, first_consensus)
             self._add(each.name, everywhere + torrc)
         for name in self._relays:
-            self._add(name, everywhere + plan.relay_torrc(ports.take()))
+            self._add(name, everywhere + plan.patient_relay_torrc(ports.take()))
         service_control, client_control, client_socks = ports.take(), ports.take(), ports.take()
         self._add(plan.SERVICE, joining + plan.service_torrc(service_control))
         self._add(plan.CLIENT, joining + plan.client_torrc(client_socks, client_control))
@@ -81,14 +81,7 @@ class Tors:
         routers = [*plan.AUTHORITIES, *self._relays]
         ends = [plan.SERVICE, plan.CLIENT]
         self._start(routers)
-        self._wait(channel, routers, self._consensus_is_complete, deadline)
-        # Those who asked before there was a consensus ask again ever more seldom; started anew, they ask at once.
-        processes.stop(self.by_name[name] for name in self._relays)
-        for name in self._relays:
-            for consensus in (self._directory / name).glob("cached-*consensus"):
-                consensus.unlink()  # it may be an earlier one, without all relays
-        self._start(self._relays)
-        self._wait(channel, routers, lambda: self._all_at(routers, _KNOWS_THE_NETWORK), deadline)
+        self._wait(channel, routers, lambda: self._know_the_network(routers), deadline)
         self._start(ends)
         self._wait(channel, ends, lambda: self._all_at(ends, _BOOTSTRAPPED), deadline)
 
@@ -103,17 +96,13 @@ class Tors:
         for name in names:
             self.by_name[name].start()
 
-    def _consensus_is_complete(self) -> bool:
-        """Say whether every authority has a consensus that names every relay (dir-spec, "r" lines)."""
-        wanted = len(plan.AUTHORITIES) + len(self._relays)
-        for name in plan.AUTHORITIES:
-            try:
-                consensus = (self._directory / name / "cached-microdesc-consensus").read_text()
-            except FileNotFoundError:
-                return False
-            if consensus.count("\nr ") < wanted:
-                return False
-        return True
+    def _know_the_network(self, names: list[str]) -> bool:
+        """Say whether tors can build circuits, and have a consensus that names every relay (dir-spec, "r" lines)."""
+        if not self._all_at(names, _ENOUGH):
+            return False
+        relays = len(plan.AUTHORITIES) + len(self._relays)
+        consensuses = [self._directory / name / "cached-microdesc-consensus" for name in names]
+        return all(path.exists() and path.read_text().count("\nr ") >= relays for path in consensuses)
 
     def _all_at(self, names: Iterable[str], percent: int) -> bool:
         return all(self.by_name[name].log.bootstrap.percent >= percent for name in names)

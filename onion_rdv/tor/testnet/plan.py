@@ -23,6 +23,8 @@ VOTING_INTERVAL = 20  # seconds; the same from the start, for onion services cou
 LEAD = 9  # seconds from the start to the first consensus; voted on 4 s before, when all relays have shown up
 LOG = "tor.log"
 
+# Stable and Fast for everybody: if a single relay were Stable, circuits could only end there, also those that have
+# it as their guard, and those fail.
 _AUTHORITY_SETTINGS = f"""\
 AuthoritativeDirectory 1
 V3AuthoritativeDirectory 1
@@ -35,6 +37,9 @@ TestingV3AuthInitialDistDelay 2
 TestingDirAuthVoteExit *
 TestingDirAuthVoteHSDir *
 TestingDirAuthVoteGuard *
+AuthDirVoteStableGuaranteeMinUptime 0
+AuthDirVoteStableGuaranteeMTBF 0
+AuthDirFastGuarantee 1
 TestingMinExitFlagThreshold 0
 MinUptimeHidServDirectoryV2 0
 """
@@ -90,6 +95,14 @@ def own_torrc(directory: Path, name: str, keeper_pid: int) -> str:
 def relay_torrc(or_port: int) -> str:
     """Write what makes a tor a relay."""
     return f"Address 127.0.0.1\nORPort 127.0.0.1:{or_port}\nAssumeReachable 1\nExitRelay 0\nSocksPort 0\n"
+
+
+def patient_relay_torrc(or_port: int) -> str:
+    """Write what makes a tor a relay that first asks for a consensus when there is one.
+
+    One that asks before is refused, and asks again ever more seldom.
+    """
+    return relay_torrc(or_port) + f"TestingServerConsensusDownloadInitialDelay {LEAD + 1}\n"
 
 
 def authority_torrc(or_port: int, dir_port: int, first_consensus: int) -> str:

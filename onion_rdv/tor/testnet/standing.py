@@ -113,6 +113,7 @@ def up(
                 return keeper.network, True
         if time.monotonic() > deadline:
             raise TestnetFailed(f"another keeper (process {seen.keeper_pid}) has held it {seen.phase} for too long")
+        progress(0, f"waiting for process {seen.keeper_pid}: {seen.phase}")
         time.sleep(_POLL)
 
 

@@ -14,6 +14,7 @@ import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
+from onion_rdv.errors import TestnetFailed
 from onion_rdv.tor.testnet.plan import LOG
 
 if TYPE_CHECKING:
@@ -41,15 +42,20 @@ class StateFile:
 
     @classmethod
     def claim(cls, path: Path, *, create: bool) -> StateFile | None:
-        """Lock the file; None when another process holds it, or when it does not exist and ``create`` is false."""
-        if create:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Lock the file; None when another process holds it, or when it does not exist and ``create`` is false.
+
+        Raises TestnetFailed when the file cannot be opened or made.
+        """
         while True:
             try:
+                if create:
+                    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
                 descriptor = os.open(path, flags, 0o600)
             except FileNotFoundError:
                 return None
+            except OSError as error:
+                raise TestnetFailed(f"the state file {path} cannot be used: {error.strerror}") from error
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
