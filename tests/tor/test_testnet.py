@@ -253,8 +253,12 @@ class TestRun:
 
 class TestStaying:
     def test_up_status_run_and_a_killed_keeper(self, base: Path, surroundings: Path) -> None:
-        up = run_testnet("up")
-        assert up.returncode == 0, up.stderr
+        with subprocess.Popen([*ONION_RDV, "up"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as first:
+            wait_until(lambda: bool(tors_in(base)), "the first tor is started")
+            up = run_testnet("up")  # waits for the other
+            assert first.communicate(timeout=60)[0] == up.stdout
+        assert (first.returncode, up.returncode) == (0, 0)
+        assert "waiting for process" in up.stderr
         exported = dict(line.removeprefix("export ").split("=", 1) for line in up.stdout.splitlines())
         assert set(exported) == {"ONION_RDV_SOCKS", "ONION_RDV_CONTROL", "ONION_RDV_TORRC"}
 
@@ -288,20 +292,22 @@ class TestStaying:
         with coming:
             wait_until(lambda: len(tors_in(base)) == RELAYS, "the relays are started")
             assert json.loads(run_testnet("status", "--json").stdout)["phase"] == "starting"
-            down = json.loads(run_testnet("down", "--json").stdout)
-            assert down["was_up"]
+            down = run_testnet("down")
+            assert "the private Tor network is down" in down.stderr
             assert coming.wait(60) == TestnetFailed.exit_code
             assert coming.stderr is not None
             assert "it was taken down meanwhile" in coming.stderr.read()
         assert not tors_in(base)
         assert not list(surroundings.iterdir())
-        logs = Path(down["logs"])
+        logs = Path(down.stderr.rpartition("tor's logs are in ")[2].removesuffix("\n"))
         assert {path.name for path in logs.glob("*/*")} == {"tor.log"}
         logs.rename(base.parent / "logs")
 
         nothing = run_testnet("down")
         assert nothing.returncode == 0
         assert "no private Tor network is up" in nothing.stderr
+        nothing = run_testnet("down", "--json")
+        assert json.loads(nothing.stdout) == {"was_up": False, "removed": None, "logs": None}
 
     def test_up_interrupted(self, base: Path, surroundings: Path) -> None:
         coming = subprocess.Popen([*ONION_RDV, "up"], stderr=subprocess.DEVNULL)
