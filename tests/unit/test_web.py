@@ -275,6 +275,26 @@ async def test_who_does_not_read_is_not_read_from_either_and_cut_off(store: Sqli
             await client.reply()
 
 
+@pytest.mark.parametrize("requests", range(4, 24, 2))
+async def test_who_leaves_a_few_replies_unread_is_cut_off_too(
+    store: SqliteStore, tmp_path: Path, requests: int
+) -> None:
+    # Somewhere here the system takes no more and the rest waits in the process.
+    async with impatient_face(store, tmp_path / "web") as face:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(tmp_path / "web"))
+            client.sendall(post() * requests)
+            await until(lambda: face.connections == 1)
+            await until(lambda: face.connections == 0)
+
+
+async def test_nobody_waits_for_the_rest_of_a_request_that_is_refused(path: Path) -> None:
+    async with Client(path) as client:
+        client.say(post(body=bytes(1 << 20))[:1000])
+        async with asyncio.timeout(5):
+            assert problem_in(await client.rest()) is Problem.LENGTH
+
+
 async def test_a_client_that_goes_away_in_the_middle_is_nobodys_trouble(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
