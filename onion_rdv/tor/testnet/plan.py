@@ -23,8 +23,8 @@ VOTING_INTERVAL = 20  # seconds; the same from the start, for onion services cou
 LEAD = 9  # seconds from the start to the first consensus; voted on 4 s before, when all relays have shown up
 LOG = "tor.log"
 
-# Stable and Fast for everybody: if a single relay were Stable, circuits could only end there, also those that have
-# it as their guard, and those fail.
+# No relay may stand out in its first seconds: if a single one is Stable, or the only one that has reported any
+# bandwidth, every circuit has to end there, also those of clients that have it as their guard, and those fail.
 _AUTHORITY_SETTINGS = f"""\
 AuthoritativeDirectory 1
 V3AuthoritativeDirectory 1
@@ -94,7 +94,10 @@ def own_torrc(directory: Path, name: str, keeper_pid: int) -> str:
 
 def relay_torrc(or_port: int) -> str:
     """Write what makes a tor a relay."""
-    return f"Address 127.0.0.1\nORPort 127.0.0.1:{or_port}\nAssumeReachable 1\nExitRelay 0\nSocksPort 0\n"
+    return (
+        f"Address 127.0.0.1\nORPort 127.0.0.1:{or_port}\nAssumeReachable 1\nExitRelay 0\nSocksPort 0\n"
+        "TestingMinTimeToReportBandwidth 1 day\n"
+    )
 
 
 def patient_relay_torrc(or_port: int) -> str:
