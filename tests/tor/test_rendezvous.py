@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import secrets
 import shutil
+import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,8 +21,6 @@ from onion_rdv.protocol import Invite, encode_onion_address
 from onion_rdv.rendezvous.service import KEY_FILE, STORE_FILE
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from onion_rdv.tor.testnet import Keeper, Network
 
 LINK = "simplex:/i#abcdefghijklmnopqrstuvwxyz012345/ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopq?h=smp.invalid"
@@ -128,8 +129,12 @@ async def test_a_tor_of_our_own_at_both_ends(env: dict[str, str], tmp_path: Path
         del env[name]
     async with serving(env=env) as server:
         offered = await offer(server.name, env)
-        accepted = await accept(offered, env)
-    assert accepted.json["link"] == LINK
+        assert (await accept(offered, env)).json["link"] == LINK
+        threads = Path(f"/proc/{server.process.pid}/task").glob("*/children")
+        (tor,) = [int(child) for thread in threads for child in thread.read_text().split()]
+        os.kill(tor, signal.SIGKILL)
+        await server.wait_for("onion service: published", times=2)
+        assert (await accept(offered, env)).json["link"] == LINK
     assert (tmp_path / ".local" / "state" / "onion-rdv" / "client-tor").is_dir()
 
 
