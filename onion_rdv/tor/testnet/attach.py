@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -147,7 +148,8 @@ class Keeper:
         try:
             for pipe in (self._process.stdin, self._process.stdout):
                 if pipe is not None:
-                    pipe.close()
+                    with contextlib.suppress(BrokenPipeError):  # a command that a dead keeper did not take
+                        pipe.close()
             if self._detached:
                 self._process.returncode = 0  # it is not ours to reap any more
                 return
