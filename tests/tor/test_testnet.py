@@ -175,7 +175,7 @@ class TestFailing:
 
     def test_tor_that_ends_is_quoted(self, base: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         wrap_tor(tmp_path, "--Sandbox never", monkeypatch)
-        with pytest.raises(TestnetFailed, match=r"the tor auth1 has ended: .*Sandbox"):
+        with pytest.raises(TestnetFailed, match=r"the tor auth\d has ended: .*Sandbox"):
             testnet.Keeper(base=base).__enter__()
         assert not list(base.iterdir())
 
