@@ -12,12 +12,13 @@ import click
 
 from onion_rdv.cli.settings import EPILOG, option, state_directory
 from onion_rdv.cli.terminal import ProgressBar, emit, emit_json, printable, say, warn
+from onion_rdv.rendezvous.store import DEFAULT_LIFETIME, DEFAULT_WINDOW
 
 if TYPE_CHECKING:
     from onion_rdv.rendezvous.service import Ready, ServerSettings
     from onion_rdv.tor.supply import ControlSupply
 
-_WINDOW, _LIFETIME, _MAX_STREAMS = 3600, 7 * 24 * 3600, 16
+_MAX_STREAMS = 16
 
 
 @click.command(epilog=EPILOG + " There, those of serve stand in a table [serve].")
@@ -31,7 +32,7 @@ _WINDOW, _LIFETIME, _MAX_STREAMS = 3600, 7 * 24 * 3600, 16
 @option(
     "--window",
     type=click.IntRange(min=1),
-    default=_WINDOW,
+    default=DEFAULT_WINDOW,
     show_default=True,
     metavar="SECONDS",
     help="How long a bucket takes entries.",
@@ -39,7 +40,7 @@ _WINDOW, _LIFETIME, _MAX_STREAMS = 3600, 7 * 24 * 3600, 16
 @option(
     "--lifetime",
     type=click.IntRange(min=2),
-    default=_LIFETIME,
+    default=DEFAULT_LIFETIME,
     show_default=True,
     metavar="SECONDS",
     help="How long a bucket is kept.",
