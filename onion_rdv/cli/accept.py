@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from onion_rdv.cli.route import Route, route_options, tor_route
-from onion_rdv.cli.secret_input import STDIN, ask, read_passphrase_file, read_secret
+from onion_rdv.cli.secret_input import ask, read_passphrase_file, read_secret, refuse_to_share_stdin
 from onion_rdv.cli.settings import EPILOG, option
 from onion_rdv.cli.terminal import complain, emit, emit_json, printable, say, warn
 from onion_rdv.errors import MessagingServerUnreachable, NoEntryOpens, UsageError
@@ -43,12 +43,11 @@ def accept(
     but that server's name is sent. INVITE is read from stdin (-) or at a prompt, and then stays out of the shell's
     history.
     """
-    if str(passphrase_file) == STDIN and (invite is None or invite == STDIN):
-        raise UsageError("the invite and the passphrase cannot both come from stdin")
+    refuse_to_share_stdin(invite, "invite", passphrase_file)
     parsed = Invite.parse(read_secret(invite, "invite"))
     _warn_of_unknown_server(parsed, server)
     passphrase = _get_passphrase(parsed, passphrase_file)
-    route = Route(more["socks"], more["torrc"], more["state_dir"], more["timeout"])
+    route = Route.of(more)
     seen = asyncio.run(_accept(parsed, passphrase, route, probe=probe, as_json=more["as_json"]))
     if probe == "require" and not seen.reachable:
         complain(MessagingServerUnreachable(seen.detail))

@@ -93,10 +93,7 @@ class Examination:
 
     async def _find_socks(self) -> SocksPort:
         if self.socks is not None:
-            named = tor_socks.SocksPort.parse(self.socks)
-            if await tor_socks.is_tor(named):
-                return named
-            raise NoTor(f"what answers at {named}, if anything does, is not tor's SOCKS port")
+            return await tor_socks.named_socks(self.socks)
         found = await tor_socks.find_socks()
         if found is None:
             raise NoTor("no tor answers at 127.0.0.1:9050 or 9150; client commands would start their own")

@@ -14,7 +14,7 @@ import click
 from onion_rdv.cli import passphrases
 from onion_rdv.cli.qr import draw
 from onion_rdv.cli.route import Route, route_options, tor_route
-from onion_rdv.cli.secret_input import STDIN, ask, read_passphrase_file, read_secret
+from onion_rdv.cli.secret_input import ask, read_passphrase_file, read_secret, refuse_to_share_stdin
 from onion_rdv.cli.settings import EPILOG, option
 from onion_rdv.cli.terminal import emit, emit_json, say, warn
 from onion_rdv.errors import UsageError
@@ -68,12 +68,11 @@ def offer(
     shell's history.
     """
     chosen = _choose_server(server)
-    if str(passphrase_file) == STDIN and (link is None or link == STDIN):
-        raise UsageError("the link and the passphrase cannot both come from stdin")
+    refuse_to_share_stdin(link, "link", passphrase_file)
     link = read_secret(link, "link")
     passphrase = _get_passphrase(passphrase_file, words, ask_for_it=more["ask_passphrase"])
     limits = Limits(max_bucket_age, max_clock_skew, max_bucket_number)
-    route = Route(more["socks"], more["torrc"], more["state_dir"], more["timeout"])
+    route = Route.of(more)
     offered = asyncio.run(_offer(link, passphrase.text, chosen, limits, route))
     _show(offered, passphrase, one_channel=more["one_channel"], qr=more["qr"], as_json=more["as_json"])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
@@ -14,7 +14,7 @@ from onion_rdv.cli.terminal import ProgressBar, say
 from onion_rdv.errors import NoTor
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from onion_rdv.tor.socks import SocksPort
 
@@ -29,6 +29,11 @@ class Route:
     torrc: Path | None
     state_dir: Path | None
     timeout: float
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Self:
+        """Take it from a command's options, among which :func:`route_options` put them."""
+        return cls(options["socks"], options["torrc"], options["state_dir"], options["timeout"])
 
 
 def route_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -57,10 +62,7 @@ async def tor_route(route: Route) -> AsyncIterator[SocksPort]:
     from onion_rdv.tor import socks as tor_socks
 
     if route.socks:
-        named = tor_socks.SocksPort.parse(route.socks)
-        if not await tor_socks.is_tor(named):
-            raise NoTor(f"what answers at {named}, if anything does, is not tor's SOCKS port")
-        yield named
+        yield await tor_socks.named_socks(route.socks)
         return
     found = await tor_socks.find_socks()
     if found is not None:

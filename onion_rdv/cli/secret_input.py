@@ -34,6 +34,12 @@ def read_secret(argument: str | None, what: str) -> str:
     return text.strip()
 
 
+def refuse_to_share_stdin(argument: str | None, what: str, passphrase_file: Path | None) -> None:
+    """Raise :class:`~onion_rdv.errors.UsageError` where an argument and the passphrase would both come from stdin."""
+    if str(passphrase_file) == STDIN and argument in {None, STDIN}:
+        raise UsageError(f"the {what} and the passphrase cannot both come from stdin")
+
+
 def read_stdin(what: str) -> str:
     """Read all of stdin."""
     return _read(sys.stdin.read, what)

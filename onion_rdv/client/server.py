@@ -29,6 +29,7 @@ from onion_rdv.protocol.exchange import (
     read_stored,
     store_body,
 )
+from onion_rdv.protocol.onion import authority
 from onion_rdv.tor import socks as tor_socks
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class RendezvousServer:
         return encode_onion_address(self.onion_key)
 
     def __str__(self) -> str:
-        return self.host if self.port == DEFAULT_PORT else f"{self.host}:{self.port}"
+        return authority(self.host, self.port)
 
 
 class RendezvousClient:
@@ -169,8 +170,11 @@ async def _read_body(reply: aiohttp.ClientResponse) -> bytes:
 
 
 def _name_failure(error: StreamFailed) -> ServerUnreachable:
-    if error.code in tor_socks.AUTHORIZATION:
-        return ClientAuthorizationNeeded(error.detail if error.code != min(tor_socks.AUTHORIZATION) else "")
-    if error.code == tor_socks.NOT_PUBLISHED:
-        return OnionServiceNotFound()
+    match error.code:
+        case tor_socks.AUTHORIZATION_MISSING:
+            return ClientAuthorizationNeeded()
+        case tor_socks.AUTHORIZATION_WRONG:
+            return ClientAuthorizationNeeded(error.detail)
+        case tor_socks.NOT_PUBLISHED:
+            return OnionServiceNotFound()
     return ServerUnreachable(error.detail)

@@ -11,10 +11,10 @@ from onion_rdv.protocol.bucket import (
 )
 from onion_rdv.protocol.checks import Limits, check_bucket_id, check_entry
 from onion_rdv.protocol.entry import open_bucket, open_bucket_with, seal
-from onion_rdv.protocol.invite import DEFAULT_PORT, Invite
+from onion_rdv.protocol.invite import Invite
 from onion_rdv.protocol.keys import SALT_SIZE, EntryKeys, derive_keys
 from onion_rdv.protocol.link import decode_link, encode_link
-from onion_rdv.protocol.onion import ONION_KEY_SIZE, decode_onion_address, encode_onion_address
+from onion_rdv.protocol.onion import DEFAULT_PORT, ONION_KEY_SIZE, decode_onion_address, encode_onion_address
 from onion_rdv.protocol.passphrase import normalise_passphrase
 
 __all__ = [

@@ -12,10 +12,14 @@ from onion_rdv.errors import MalformedInvite, MalformedOnionAddress, MalformedPa
 from onion_rdv.protocol import base32
 from onion_rdv.protocol.bucket import BUCKET_LINK_SIZE
 from onion_rdv.protocol.keys import SALT_SIZE
-from onion_rdv.protocol.onion import ONION_KEY_SIZE, decode_onion_address, encode_onion_address
+from onion_rdv.protocol.onion import (
+    DEFAULT_PORT,
+    ONION_KEY_SIZE,
+    authority,
+    decode_onion_address,
+    encode_onion_address,
+)
 from onion_rdv.protocol.passphrase import normalise_passphrase
-
-DEFAULT_PORT = 80
 
 _VERSION = b"\x01"
 _SHAPE = re.compile(
@@ -63,11 +67,10 @@ class Invite:
         return encode_onion_address(self.onion_key)
 
     def __str__(self) -> str:
-        port = "" if self.port == DEFAULT_PORT else f":{self.port}"
         values = self.bucket_link + self.salt
         token = base32.encode(values + _checksum(self.onion_key, values) + _VERSION)
         fragment = "" if self.passphrase is None else "#" + quote(self.passphrase.replace(" ", "-"), safe="")
-        return f"rdv://{self.onion_address}{port}/{token}{fragment}"
+        return f"rdv://{authority(self.onion_address, self.port)}/{token}{fragment}"
 
     @classmethod
     def parse(cls, text: str) -> Self:

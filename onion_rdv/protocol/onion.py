@@ -10,6 +10,8 @@ from onion_rdv.protocol import base32
 ONION_KEY_SIZE = 32
 """Bytes of the ed25519 public key that an onion address spells out."""
 
+DEFAULT_PORT = 80
+
 _SUFFIX = ".onion"
 _VERSION = b"\x03"
 
@@ -52,3 +54,8 @@ def decode_onion_address(address: str) -> bytes:
 
 def _checksum(onion_key: bytes) -> bytes:
     return hashlib.sha3_256(b".onion checksum" + onion_key + _VERSION).digest()[:2]
+
+
+def authority(address: str, port: int) -> str:
+    """Name a port of an onion service, as URIs and HTTP do: the usual port is left out."""
+    return address if port == DEFAULT_PORT else f"{address}:{port}"

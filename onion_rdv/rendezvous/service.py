@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from onion_rdv.errors import SettingsError
 from onion_rdv.protocol import DEFAULT_PORT, decode_onion_address
+from onion_rdv.protocol.onion import authority
 from onion_rdv.rendezvous.sqlite import SqliteStore
 from onion_rdv.rendezvous.store import DEFAULT_LIFETIME, DEFAULT_WINDOW
 from onion_rdv.rendezvous.web import WebFace
@@ -43,7 +44,7 @@ class ServerSettings:
 
     state_directory: Path
     socket: Path | None = None
-    port: int = 80
+    port: int = DEFAULT_PORT
     onion_service_dir: Path | None = None
     window: int = DEFAULT_WINDOW
     lifetime: int = DEFAULT_LIFETIME
@@ -86,7 +87,7 @@ class Ready:
     @property
     def server(self) -> str:
         """The server as clients name it."""
-        return self.address if self.port == DEFAULT_PORT else f"{self.address}:{self.port}"
+        return authority(self.address, self.port)
 
 
 async def serve(

@@ -44,7 +44,8 @@ _REPLIES = {
     0xF7: "the introduction points of that onion service did not answer in time",
 }
 NOT_PUBLISHED = 0xF0
-AUTHORIZATION = frozenset({0xF4, 0xF5})
+AUTHORIZATION_MISSING = 0xF4
+AUTHORIZATION_WRONG = 0xF5
 FINAL = frozenset({0x02, 0x05, 0x07, 0x08, 0xF1, 0xF4, 0xF5, 0xF6})
 """Replies that will be the same on the next circuit. F0 is not one: one directory's 404 can produce it."""
 
@@ -174,6 +175,17 @@ async def _resolves(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
     writer.write(bytes([5, _RESOLVE, 0, 3, len(name)]) + name + b"\0\0")
     answer = await reader.readexactly(10)
     return answer[:4] == b"\x05\x00\x00\x01" and answer[4:8] == ipaddress.ip_address(_EXAMPLE_ADDRESS).packed
+
+
+async def named_socks(text: str) -> SocksPort:
+    """Read the address of a SOCKS port, and see that a tor answers there.
+
+    Raises :class:`~onion_rdv.errors.SettingsError`, or :class:`~onion_rdv.errors.NoTor` for whatever is not Tor.
+    """
+    named = SocksPort.parse(text)
+    if not await is_tor(named):
+        raise NoTor(f"what answers at {named}, if anything does, is not tor's SOCKS port")
+    return named
 
 
 async def find_socks(ports: tuple[int, ...] = DEFAULT_PORTS) -> SocksPort | None:

@@ -8,7 +8,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+
+@asynccontextmanager
+async def _listening(
+    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[str]:
+    """Listen on a free port of 127.0.0.1; gives the address."""
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    try:
+        yield f"{host}:{port}"
+    finally:
+        server.close()
+        await server.wait_closed()
 
 
 @dataclass
@@ -30,14 +44,8 @@ class FakeControlPort:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[FakeControlPort]:
         """Listen while the block runs."""
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        host, port = server.sockets[0].getsockname()
-        self.address = f"{host}:{port}"
-        try:
+        async with _listening(self._serve) as self.address:
             yield self
-        finally:
-            server.close()
-            await server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(self.greeting)
@@ -78,14 +86,8 @@ class OlderTor:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[OlderTor]:
         """Listen while the block runs."""
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        host, port = server.sockets[0].getsockname()
-        self.address = f"{host}:{port}"
-        try:
+        async with _listening(self._serve) as self.address:
             yield self
-        finally:
-            server.close()
-            await server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host, _, port = self.behind.rpartition(":")

@@ -201,10 +201,10 @@ class BrokenStore:
         raise self._error
 
     def totals(self) -> Totals:
-        raise NotImplementedError
+        raise self._error
 
     async def close(self) -> None:
-        raise NotImplementedError
+        raise self._error
 
 
 @contextlib.asynccontextmanager
