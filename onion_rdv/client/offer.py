@@ -22,14 +22,12 @@ from onion_rdv.protocol import (
     normalise_passphrase,
     seal,
 )
+from onion_rdv.protocol.bucket import LIFETIME
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from onion_rdv.tor.socks import SocksPort
-
-LIFETIME = 7 * 24 * 3600
-"""Seconds that a server keeps a bucket unless its operator chose otherwise (docs/protocol.md, "Server")."""
 
 _STORE_TRIES = 2
 

@@ -25,6 +25,12 @@ BUCKET_ID_SIZE = 12
 BUCKET_LINK_SIZE = 16
 """Bytes of a bucket link."""
 
+WINDOW = 3600
+"""Seconds that a bucket is open, unless it is full earlier or an operator chose otherwise."""
+
+LIFETIME = 7 * 24 * 3600
+"""Seconds that a bucket is kept, counted from ``created_at``, unless an operator chose otherwise."""
+
 # Cheap enough for every client to check one, dear enough to make guessing times slow.
 _LINK_PASSES = 2
 _LINK_MEMORY_KIB = 19_456

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from onion_rdv.errors import ServerCheckFailed
-from onion_rdv.protocol.bucket import BucketId, entries
+from onion_rdv.protocol.bucket import WINDOW, BucketId, entries
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How far a bucket may be from what an honest server would open; times in seconds."""
 
-    max_bucket_age: int = 3600
+    max_bucket_age: int = WINDOW
     max_clock_skew: int = 120
     max_bucket_number: int = 15
 

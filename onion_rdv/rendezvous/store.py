@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from onion_rdv.protocol.bucket import LIFETIME, WINDOW
+
 if TYPE_CHECKING:
     from onion_rdv.protocol import BucketId
 
-DEFAULT_WINDOW = 3600
+DEFAULT_WINDOW = WINDOW
 """Seconds that a bucket takes entries, unless it is full earlier."""
 
-DEFAULT_LIFETIME = 7 * 24 * 3600
+DEFAULT_LIFETIME = LIFETIME
 """Seconds after which a bucket is erased, counted from the second in which it was opened."""
 
 

@@ -15,9 +15,10 @@ from socks_proxy import DOMAIN_NAME, RecordingSocks
 from onion_rdv import errors
 from onion_rdv.client import server as client_server
 from onion_rdv.client.accept import Acceptance
-from onion_rdv.client.offer import LIFETIME, offer
+from onion_rdv.client.offer import offer
 from onion_rdv.client.server import RendezvousServer
 from onion_rdv.protocol import BUCKET_SIZE, ENTRY_SIZE, BucketId, Invite, Limits, bucket_link, encode_onion_address
+from onion_rdv.protocol.bucket import LIFETIME
 from onion_rdv.protocol.exchange import (
     FETCH_PATH,
     REPLY_BODY_SIZE,
