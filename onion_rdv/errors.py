@@ -30,6 +30,18 @@
     │   ├── MalformedReply
     │   └── ConflictingEntries
     ├── MessagingServerUnreachable     8
+    │   ├── MessagingServerSilent
+    │   ├── MessagingVersionUnknown
+    │   └── MessagingRefused
+    │       ├── QueueRefused
+    │       └── QueueFull
+    ├── MessagingCheckFailed           7
+    │   ├── MessagingIdentityDiffers
+    │   ├── MalformedBlock
+    │   └── LinkDataRefused
+    ├── TalkBroken                     7
+    │   └── CodesDiffer
+    ├── TalkCutShort                   8
     ├── StreamFailed                   4
     ├── StoreError                     9
     └── MalformedRequest              70
@@ -227,6 +239,86 @@ class MessagingServerUnreachable(RdvError):
 
     exit_code = 8
     default_hint = "the link itself is good; try again later"
+
+
+class MessagingServerSilent(MessagingServerUnreachable):
+    """The messaging server accepts a stream, but does not answer as one."""
+
+    default_hint = "it may be another sort of server, or one that is overloaded: try again later"
+
+
+class MessagingVersionUnknown(MessagingServerUnreachable):
+    """The messaging server speaks no version of its protocol that is known here."""
+
+    default_hint = "its operator has to update it, or you onion-rdv; versions 15 to 18 of SMP are known"
+
+
+class MessagingRefused(MessagingServerUnreachable):
+    """The messaging server refuses.
+
+    ``code`` is what stands after ``ERR`` in its reply, as far as SMP knows it.
+    """
+
+    default_hint = "the server is there, but does not do this; its operator may know why"
+
+    def __init__(self, detail: str = "", *, hint: str | None = None, code: str = "") -> None:
+        super().__init__(detail, hint=hint)
+        self.code = code
+
+
+class QueueRefused(MessagingRefused):
+    """The messaging server has no such queue or link, or does not let us use it."""
+
+    default_hint = "it was used up, deleted, or never there: ask for a new one"
+
+
+class QueueFull(MessagingRefused):
+    """The queue on the messaging server is full."""
+
+    default_hint = "try again when the other person has fetched what waits there"
+
+
+class MessagingCheckFailed(RdvError):
+    """The messaging server failed a check."""
+
+    exit_code = 7
+    default_hint = "do not use this server for now: it is broken, or somebody else answers in its place"
+
+
+class MessagingIdentityDiffers(MessagingCheckFailed):
+    """Who answers is not the messaging server that the link names."""
+
+    default_hint = "do not use this link for now; ask the person who sent it whether their server has changed"
+
+
+class MalformedBlock(MessagingCheckFailed):
+    """What the messaging server sends is malformed."""
+
+
+class LinkDataRefused(MessagingCheckFailed):
+    """What the messaging server keeps for this link is not what its maker left there."""
+
+    default_hint = "do not use this link: ask for a new one"
+
+
+class TalkBroken(RdvError):
+    """Something in this talk is missing, changed or malformed."""
+
+    exit_code = 7
+    default_hint = "begin a new talk; if it happens again, on another messaging server"
+
+
+class CodesDiffer(TalkBroken):
+    """The two codes differ: somebody else may sit between you."""
+
+    default_hint = "begin a new talk, and send invite and passphrase over channels that nobody else can change"
+
+
+class TalkCutShort(RdvError):
+    """The talk ended before everything had arrived."""
+
+    exit_code = 8
+    default_hint = "begin a new talk"
 
 
 class StreamFailed(RdvError):

@@ -1,0 +1,86 @@
+"""Addresses of messaging servers: ``smp://FINGERPRINT[:PASSWORD]@HOST[,HOST][:PORT]`` (docs/smp.md, "Servers")."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+from onion_rdv.errors import UsageError
+
+DEFAULT_PORT: Final = 5223
+
+_ADDRESS: Final = re.compile(
+    r"smp://(?P<fingerprint>[A-Za-z0-9_-]{43}=?)(?::(?P<password>[!-~]+?))?@(?P<hosts>[^@:/]+)(?::(?P<port>[0-9]{1,5}))?"
+)
+_HOST: Final = re.compile(r"(?=.{1,253}$)[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class SmpServer:
+    """A messaging server: its identity (32 bytes, SHA-256 of its CA certificate), its host names, and its port.
+
+    ``password`` is what the server wants for making queues, if it wants one.
+    """
+
+    key_hash: bytes
+    hosts: tuple[str, ...]
+    port: int = DEFAULT_PORT
+    password: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read an address; raises :class:`~onion_rdv.errors.UsageError`, which does not repeat what may be secret."""
+        found = _ADDRESS.fullmatch(text.strip())
+        if found is None:
+            raise _malformed("it is not of the form smp://FINGERPRINT[:PASSWORD]@HOST[:PORT]")
+        try:
+            key_hash = base64.b64decode(found["fingerprint"].rstrip("=") + "=", altchars=b"-_", validate=True)
+        except binascii.Error:
+            raise _malformed("its fingerprint is no base64url") from None
+        hosts = tuple(host.lower() for host in found["hosts"].split(","))
+        if not all(_HOST.fullmatch(host) for host in hosts):
+            raise _malformed("a host in it is no host name")
+        port = int(found["port"] or DEFAULT_PORT)
+        if not 0 < port < 2**16:
+            raise _malformed("its port is none")
+        server = cls(key_hash, hosts, port, found["password"])
+        if server.fingerprint != found["fingerprint"].rstrip("="):
+            raise _malformed("its fingerprint ends in bits that mean nothing")
+        return server
+
+    @property
+    def fingerprint(self) -> str:
+        """The identity as addresses spell it: 43 characters of base64url."""
+        return base64.urlsafe_b64encode(self.key_hash).rstrip(b"=").decode()
+
+    @property
+    def host(self) -> str:
+        """The host to use: an onion service where one is named."""
+        return next((host for host in self.hosts if is_onion(host)), self.hosts[0])
+
+    def __str__(self) -> str:
+        """Write the address without the password."""
+        return self._write("")
+
+    def with_password(self) -> str:
+        """Write the address with the password, for who may know it."""
+        return self._write("" if self.password is None else f":{self.password}")
+
+    def _write(self, password: str) -> str:
+        port = "" if self.port == DEFAULT_PORT else f":{self.port}"
+        return f"smp://{self.fingerprint}{password}@{','.join(self.hosts)}{port}"
+
+
+def is_onion(host: str) -> bool:
+    """Say whether a host is an onion service; anything else is reached through an exit relay."""
+    return host.endswith(".onion")
+
+
+def _malformed(detail: str) -> UsageError:
+    return UsageError(
+        f"that is not a messaging server's address: {detail}",
+        hint="give it as smp://FINGERPRINT@HOST.onion, as the server's operator or your app shows it",
+    )

@@ -1,0 +1,211 @@
+"""The hellos that begin a connection, and who is at its other end (docs/smp.md, "Connection")."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Self
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat import asn1
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.x509.oid import SignatureAlgorithmOID
+
+from onion_rdv.errors import MalformedBlock, MessagingCheckFailed, MessagingIdentityDiffers, MessagingVersionUnknown
+from onion_rdv.smp.wire.encoding import Reader, Versions, boolean, large, maybe, short
+from onion_rdv.smp.wire.keys import Kind, PublicKey, verifies
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+VERSIONS: Final = Versions(15, 18)
+"""The versions of SMP that are spoken here."""
+
+KEY_HASH_SIZE: Final = 32
+SESSION_ID_SIZE: Final = 32
+
+_SERVER_HELLO: Final = "the server's hello"
+_CLIENT_HELLO: Final = "the client's hello"
+_CHAIN_SIZES: Final = (2, 3, 4)
+_SPKI_SIZE: Final = 44
+_HAS_SERVICE_FIELD: Final = 16  # the version that brought it
+_HAS_PROXY_FIELD: Final = 14
+
+
+@asn1.sequence
+class _Wrapped:
+    key: asn1.TLV
+
+
+@asn1.sequence
+class _Algorithm:
+    name: x509.ObjectIdentifier
+
+
+@asn1.sequence
+class _Signed:
+    wrapped: _Wrapped
+    algorithm: asn1.TLV
+    signature: asn1.BitString
+
+
+def fingerprint(certificate: bytes) -> bytes:
+    """Give the 32 bytes by which links name a server: SHA-256 of its CA certificate's DER."""
+    return hashlib.sha256(certificate).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class ServerHello:
+    """What a server says first: its versions, the session, its certificates (leaf first), and a session key.
+
+    ``signed_key`` is DER: an X25519 key, and the leaf's signature over it.
+    """
+
+    versions: Versions
+    session_id: bytes
+    certificates: tuple[bytes, ...]
+    signed_key: bytes
+
+    def encode(self) -> bytes:
+        """Give its bytes."""
+        chain = len(self.certificates).to_bytes(1, "big") + b"".join(map(large, self.certificates))
+        return self.versions.encode() + short(self.session_id) + chain + large(self.signed_key)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Read its bytes.
+
+        Raises :class:`~onion_rdv.errors.MalformedBlock`, or :class:`~onion_rdv.errors.MessagingVersionUnknown`, which
+        is looked at first, because the rest may then look otherwise.
+        """
+        reader = Reader(data, _SERVER_HELLO)
+        versions = reader.versions()
+        _common(versions)
+        session_id = reader.short()
+        certificates = tuple(reader.several(reader.large))
+        signed_key = reader.large()
+        if versions.greatest <= VERSIONS.greatest:  # a later one may have more to say
+            reader.end()
+        return cls(versions, session_id, certificates, signed_key)
+
+    @property
+    def version(self) -> int:
+        """The version to speak: the greatest that both sides know."""
+        return _common(self.versions)
+
+    def check(self, *, key_hash: bytes, session_id: bytes, tls_certificate: bytes, now: datetime) -> PublicKey:
+        """Check who says this, and give the server's session key.
+
+        ``key_hash`` names the server (from the link), ``session_id`` and ``tls_certificate`` (DER) are what TLS has
+        shown. Raises :class:`~onion_rdv.errors.MessagingIdentityDiffers` and other kinds of
+        :class:`~onion_rdv.errors.MessagingCheckFailed`.
+        """
+        if len(self.certificates) not in _CHAIN_SIZES:
+            raise MessagingCheckFailed(f"its hello has {len(self.certificates)} certificates, not 2, 3 or 4")
+        if not hmac.compare_digest(fingerprint(self.certificates[1]), key_hash):
+            raise MessagingIdentityDiffers("the fingerprint of its certificate is another one")
+        leaf, issuer = (_certificate(der) for der in self.certificates[:2])
+        _check_issued(leaf, issuer, now)
+        if not hmac.compare_digest(self.certificates[0], tls_certificate):
+            raise MessagingIdentityDiffers("TLS was set up with another certificate than its hello shows")
+        if not hmac.compare_digest(self.session_id, session_id):
+            raise MessagingIdentityDiffers("its hello belongs to another connection (the channel binding differs)")
+        return self._session_key(leaf)
+
+    def _session_key(self, leaf: x509.Certificate) -> PublicKey:
+        try:
+            signed = asn1.decode_der(_Signed, self.signed_key)
+            covered, der = asn1.encode_der(signed.wrapped), asn1.encode_der(signed.wrapped.key)
+        except ValueError:
+            raise MalformedBlock(f"{_SERVER_HELLO}: its key cannot be read") from None
+        try:
+            signer = leaf.public_key()
+        except (ValueError, UnsupportedAlgorithm):
+            signer = None
+        if not isinstance(signer, Ed25519PublicKey | Ed448PublicKey):
+            raise MessagingCheckFailed("its certificate has a key of a kind that SMP does not use")
+        if not verifies(signer, covered, signed.signature.as_bytes()):
+            raise MessagingIdentityDiffers("the signature on its session key is wrong")
+        return PublicKey.decode(der, _SERVER_HELLO, Kind.X25519)
+
+
+def sign_session_key(key: PublicKey, leaf: Ed25519PrivateKey) -> bytes:
+    """Give the signed key of a server's hello, for the key of the certificate that TLS shows."""
+    wrapped = _Wrapped(key=asn1.decode_der(asn1.TLV, key.encode()))
+    algorithm = asn1.decode_der(asn1.TLV, asn1.encode_der(_Algorithm(name=SignatureAlgorithmOID.ED25519)))
+    signature = asn1.BitString(leaf.sign(asn1.encode_der(wrapped)), 0)
+    return asn1.encode_der(_Signed(wrapped=wrapped, algorithm=algorithm, signature=signature))
+
+
+@dataclass(frozen=True, slots=True)
+class ClientHello:
+    """What a client answers: the version, the server that it means, and its X25519 key for the blocks' boxes.
+
+    Without a key the blocks travel without boxes, inside TLS alone.
+    """
+
+    version: int
+    key_hash: bytes
+    session_key: PublicKey | None
+
+    def encode(self) -> bytes:
+        """Give its bytes."""
+        return b"".join(
+            (
+                self.version.to_bytes(2, "big"),
+                short(self.key_hash),
+                b"" if self.session_key is None else short(self.session_key.encode()),
+                boolean(False) if self.version >= _HAS_PROXY_FIELD else b"",  # it is no proxy
+                maybe(None) if self.version >= _HAS_SERVICE_FIELD else b"",  # nor a service
+            )
+        )
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Read its bytes; raises :class:`~onion_rdv.errors.MalformedBlock`, also for a version not known here."""
+        reader = Reader(data, _CLIENT_HELLO)
+        version = reader.u16()
+        if not VERSIONS.least <= version <= VERSIONS.greatest:
+            raise reader.fault(f"it chose version {version}")
+        key_hash = reader.short(KEY_HASH_SIZE)
+        session_key = None
+        if reader.peek() == bytes([_SPKI_SIZE]):  # a flag follows where there is no key, and is a letter
+            session_key = PublicKey.decode(reader.short(), _CLIENT_HELLO, Kind.X25519)
+        reader.boolean()
+        if version >= _HAS_SERVICE_FIELD:
+            reader.expect(maybe(None))
+        reader.end()
+        return cls(version, key_hash, session_key)
+
+
+def _common(versions: Versions) -> int:
+    version = VERSIONS.common(versions)
+    if version is None:
+        raise MessagingVersionUnknown(
+            f"it speaks {versions.least} to {versions.greatest}, and here {VERSIONS.least} to {VERSIONS.greatest}"
+            " are known"
+        )
+    return version
+
+
+def _certificate(der: bytes) -> x509.Certificate:
+    try:
+        return x509.load_der_x509_certificate(der)
+    except ValueError:
+        raise MalformedBlock(f"{_SERVER_HELLO}: a certificate in it cannot be read") from None
+
+
+def _check_issued(leaf: x509.Certificate, issuer: x509.Certificate, now: datetime) -> None:
+    try:
+        leaf.verify_directly_issued_by(issuer)
+    except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):
+        raise MessagingIdentityDiffers("its certificate was not issued by the one that the link names") from None
+    for certificate in (leaf, issuer):
+        if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
+            raise MessagingCheckFailed(
+                "its certificate is not valid at this time",
+                hint="look whether this machine's clock is right; if it is, tell the server's operator",
+            )
