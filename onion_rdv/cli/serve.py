@@ -15,7 +15,8 @@ from onion_rdv.cli.terminal import ProgressBar, emit, emit_json, printable, say,
 from onion_rdv.rendezvous.store import DEFAULT_LIFETIME, DEFAULT_WINDOW
 
 if TYPE_CHECKING:
-    from onion_rdv.rendezvous.service import Ready, ServerSettings
+    from onion_rdv.rendezvous.service import ServerSettings
+    from onion_rdv.tor.onion_service.hosting import Ready
     from onion_rdv.tor.supply import ControlSupply
 
 _MAX_STREAMS = 16

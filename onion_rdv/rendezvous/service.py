@@ -2,92 +2,37 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import stat
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
-from onion_rdv.errors import SettingsError
 from onion_rdv.protocol import DEFAULT_PORT, decode_onion_address
 from onion_rdv.protocol.onion import authority
 from onion_rdv.rendezvous.sqlite import SqliteStore
 from onion_rdv.rendezvous.store import DEFAULT_LIFETIME, DEFAULT_WINDOW
 from onion_rdv.rendezvous.web import WebFace
-from onion_rdv.tor.onion_service import DirectoryService, EphemeralService, OnionService, ServiceSettings, Way
-from onion_rdv.tor.onion_service.target import let_tor_in
+from onion_rdv.tor.onion_service.hosting import HostSettings, Ready, host
 from onion_rdv.tor.progress import Progress, silent
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    import asyncio
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
     from onion_rdv.tor.control import Control
 
-KEY_FILE = "onion-service.key"
 STORE_FILE = "buckets.sqlite"
-SOCKET = "web.socket"
-
-_RUNTIME_DIRECTORY = Path("/run/onion-rdv")
 
 
 @dataclass(frozen=True, slots=True)
-class ServerSettings:
-    """What an operator decides.
+class ServerSettings(HostSettings):
+    """What an operator decides; ``window`` and ``lifetime`` are seconds."""
 
-    ``state_directory`` (made with mode 0700) holds the key and the store; ``socket`` is where tor hands over streams,
-    by default in the state directory, or in /run/onion-rdv where tor is another user's and we are root;
-    ``onion_service_dir`` asks for a ``HiddenServiceDir`` in place of a service whose key is kept here; ``window`` and
-    ``lifetime`` are seconds.
-    """
+    SOCKET: ClassVar[str] = "web.socket"
 
-    state_directory: Path
-    socket: Path | None = None
     port: int = DEFAULT_PORT
-    onion_service_dir: Path | None = None
     window: int = DEFAULT_WINDOW
     lifetime: int = DEFAULT_LIFETIME
-    max_streams: int = 16
-    proof_of_work: bool = True
-    authorized_clients: tuple[str, ...] = field(default=(), repr=False)
-
-    def choose_socket(self, tor_uid: int | None) -> Path:
-        """Give the socket's place, which has to be one that tor can enter."""
-        if self.socket is not None:
-            return self.socket
-        if os.geteuid() == 0 and tor_uid != 0:
-            _RUNTIME_DIRECTORY.mkdir(mode=0o711, exist_ok=True)
-            return _RUNTIME_DIRECTORY / SOCKET
-        return self.state_directory / SOCKET
-
-    def way(self, socket: Path) -> Way:
-        """Give the way in which the onion service is published."""
-        service = ServiceSettings(
-            target=socket,
-            virtual_port=self.port,
-            max_streams=self.max_streams,
-            proof_of_work=self.proof_of_work,
-            authorized_clients=self.authorized_clients,
-        )
-        if self.onion_service_dir is not None:
-            return DirectoryService(service, self.onion_service_dir)
-        return EphemeralService(service, self.state_directory / KEY_FILE)
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """A server that is published: where it is, and what its operator should know."""
-
-    address: str
-    port: int
-    proof_of_work: bool
-    warnings: tuple[str, ...]
-
-    @property
-    def server(self) -> str:
-        """The server as clients name it."""
-        return authority(self.address, self.port)
 
 
 async def serve(
@@ -99,69 +44,35 @@ async def serve(
     on_state: Callable[[str], None],
     progress: Progress = silent,
 ) -> None:
-    """Run a rendezvous server until ``stop`` is set.
+    """Run a rendezvous server until ``stop`` is set; see :func:`~onion_rdv.tor.onion_service.hosting.host`.
 
-    ``on_ready`` is called once, when the descriptor is with the directories; ``on_state`` whenever the service is
-    being published, is published, or is lost, which it is again and again only where tor goes away. Raises
-    :class:`~onion_rdv.errors.SettingsError`, :class:`~onion_rdv.errors.StoreError`,
-    :class:`~onion_rdv.errors.NoTor` with their kinds.
+    Raises :class:`~onion_rdv.errors.StoreError` too.
     """
-    await asyncio.to_thread(_make_private, settings.state_directory)
-    async with await open_control() as control:
-        tor_uid = await control.process_uid()
-    socket = settings.choose_socket(tor_uid)
-    way = settings.way(socket)
-    onion = OnionService(way, open_control, on_state=on_state, progress=progress)
-    async with AsyncExitStack() as cleanup:
-        cleanup.push_async_callback(onion.stop)
-        # Streams can come from the moment of publishing, so the web face is there before, where the address that
-        # the store is bound to can be known before.
-        address = await way.expected_address()
-        if address is None:
-            await _unless(stop, onion.publish())
-            if not onion.is_published:
-                return
-            address = onion.address
+
+    @asynccontextmanager
+    async def listening(address: str, socket: Path) -> AsyncIterator[str]:
         store = await SqliteStore.open(
             settings.state_directory / STORE_FILE,
             decode_onion_address(address),
             window=settings.window,
             lifetime=settings.lifetime,
         )
-        cleanup.push_async_callback(store.close)
-        web = WebFace(store)
-        await web.start(socket, 0o600)
-        cleanup.push_async_callback(web.stop)
-        await asyncio.to_thread(let_tor_in, socket, tor_uid)
-        if not onion.is_published:
-            await _unless(stop, onion.publish())
-        if not onion.is_published:
-            return
-        on_ready(Ready(onion.address, settings.port, onion.proof_of_work, onion.warnings))
-        await _unless(stop, onion.keep())
+        try:
+            web = WebFace(store)
+            await web.start(socket, 0o600)
+            try:
+                yield authority(address, settings.port)
+            finally:
+                await web.stop()
+        finally:
+            await store.close()
 
-
-def _make_private(directory: Path) -> None:
-    """Make the state directory, or close it to others."""
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if stat.S_IMODE(directory.stat().st_mode) & 0o077:
-            directory.chmod(0o700)
-    except OSError as error:
-        raise SettingsError(
-            f"the state directory {directory} cannot be used ({error.strerror})", hint="name another with --state-dir"
-        ) from None
-
-
-async def _unless(stop: asyncio.Event, work: Coroutine[None, None, None]) -> None:
-    """Await ``work``, but no longer than until ``stop`` is set."""
-    working = asyncio.create_task(work)
-    stopping = asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in (working, stopping):
-            task.cancel()
-        await asyncio.wait({working, stopping})
-    if not working.cancelled():
-        working.result()
+    await host(
+        settings,
+        open_control,
+        listening=listening,
+        stop=stop,
+        on_ready=on_ready,
+        on_state=on_state,
+        progress=progress,
+    )

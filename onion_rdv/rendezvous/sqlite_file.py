@@ -1,103 +1,42 @@
-"""One SQLite file that holds a store: how it is opened, and its statements. For one thread.
-
-How the file is kept from showing what the protocol says is forgotten:
-
-* The connection is the only one there can be (``locking_mode=EXCLUSIVE``), so the index of the write-ahead log is
-  in memory and no ``-shm`` file lists which pages were written when.
-* ``secure_delete`` overwrites with zeroes whatever is deleted, in the tables and in free pages.
-* The write-ahead log holds earlier states of pages: :meth:`StoreFile.forget` moves the last state into the file
-  and cuts the log to nothing. Nothing else ever checkpoints it.
-"""
+"""The SQLite file that holds a store of buckets, and its statements. For one thread."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
-import sqlite3
-import struct
-from importlib import resources
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Self, cast
 
 from onion_rdv.errors import StoreError
 from onion_rdv.protocol import BUCKET_SIZE, BucketId
 from onion_rdv.rendezvous.filling import FillingBucket
-from onion_rdv.rendezvous.sqlite_faults import Damaged, explain
 from onion_rdv.rendezvous.usage import Usage
+from onion_rdv.storage.faults import Damaged
+from onion_rdv.storage.file import Form, SqliteFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
     from random import Random
 
 APPLICATION_ID = 0x52445631  # "RDV1"
 SCHEMA_VERSION = 1
+LOST = "old invites"
 
-_MAGIC = b"SQLite format 3\0"
-_HEADER = struct.Struct(">40x I 16x I 4x I 28x")  # schema cookie at 40, user version at 60, application id at 68
-
-_PRAGMAS = (
-    "locking_mode = EXCLUSIVE",
-    "journal_mode = WAL",
-    "synchronous = FULL",  # a commit has reached the disk before it is over
-    "secure_delete = ON",
-    "wal_autocheckpoint = 0",
-    "temp_store = MEMORY",
-    "trusted_schema = OFF",
-)
+_FORM = Form(APPLICATION_ID, SCHEMA_VERSION, ("onion_rdv.rendezvous", "sqlite_schema.sql"), LOST)
 
 
-class StoreFile:
-    """An open store; every method raises :class:`sqlite3.Error` when SQLite does, see ``sqlite_faults.py``."""
-
-    def __init__(self, lock: int, connection: sqlite3.Connection) -> None:
-        self._lock = lock
-        self._sql = connection
+class StoreFile(SqliteFile):
+    """An open store."""
 
     @classmethod
     def open(cls, path: Path, onion_key: bytes) -> Self:
         """Open the store of an onion service, or make it; raises :class:`~onion_rdv.errors.StoreError`."""
-        with contextlib.ExitStack() as cleanup:
-            try:
-                lock = _lock(path)
-                cleanup.callback(os.close, lock)
-                is_new = _look_at(lock, path)
-                # autocommit: a transaction is begun where one is meant
-                connection = sqlite3.connect(path, isolation_level=None, timeout=0)
-                cleanup.callback(connection.close)
-                if is_new:
-                    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-                for pragma in _PRAGMAS:
-                    connection.execute(f"PRAGMA {pragma}")
-                store = cls(lock, connection)
-                if not store._value("SELECT count(*) FROM sqlite_schema"):
-                    store._create(onion_key)
-                if store._value("SELECT onion_key FROM owner") != onion_key:
-                    raise _foreign(path)
-            except (sqlite3.Error, OSError) as error:
-                raise explain(error, path) from None
-            cleanup.pop_all()
-        return store
 
-    def _create(self, onion_key: bytes) -> None:
-        tables = resources.files("onion_rdv.rendezvous").joinpath("sqlite_schema.sql").read_text("utf-8")
-        self._sql.executescript(f"BEGIN IMMEDIATE; {tables}")
-        self._sql.execute("INSERT INTO owner (onion_key) VALUES (?)", (onion_key,))
-        self._sql.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        self._sql.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        self._sql.execute("COMMIT")
+        def belong(store: Self) -> None:
+            store._sql.execute("INSERT INTO owner (onion_key) VALUES (?)", (onion_key,))
 
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Make what is done inside reach the disk as a whole before this is left, or not at all."""
-        self._sql.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            if self._sql.in_transaction:  # SQLite itself may have rolled back
-                self._sql.execute("ROLLBACK")
-            raise
-        self._sql.execute("COMMIT")
+        def check(store: Self) -> None:
+            if store._value("SELECT onion_key FROM owner") != onion_key:
+                raise _foreign(path)
+
+        return cls.open_as(_FORM, path, begin=belong, check=check)
 
     # What is stored
 
@@ -199,78 +138,6 @@ class StoreFile:
                 (created_at, number),
             )
         return [link for _, _, _, link in rows]
-
-    def shrink(self, pages: int) -> None:
-        """Give up to this many free pages back to the file system when more than half of the file is free pages."""
-        if 2 * self._value("PRAGMA freelist_count") > self._value("PRAGMA page_count"):
-            # One step for each page, which only executescript takes: their rows have no columns.
-            self._sql.executescript(f"PRAGMA incremental_vacuum({pages})")
-
-    def forget(self) -> None:
-        """Move everything out of the write-ahead log, which holds earlier states, and cut it to nothing."""
-        self._sql.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-
-    def close(self) -> None:
-        """Give the file back."""
-        self._sql.close()
-        os.close(self._lock)
-
-    def _value(self, statement: str, *arguments: object) -> Any:
-        row = self._sql.execute(statement, arguments).fetchone()
-        return None if row is None else row[0]
-
-
-def _lock(path: Path) -> int:
-    """Open the file, or make it, for this user only (SQLite gives its log the same mode); lock out other servers.
-
-    SQLite's own locks would end as soon as anything in this process opened and closed the file (fcntl(2)).
-    """
-    is_new = False
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o600)
-        is_new = True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(descriptor).st_mode & 0o077:
-            os.fchmod(descriptor, 0o600)
-        if is_new:
-            _sync_directory(path.parent)  # the file's name has to survive a crash as well
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _sync_directory(path: Path) -> None:
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-
-
-def _look_at(descriptor: int, path: Path) -> bool:
-    """Refuse a file that is not ours to change, before SQLite could change it; tell whether it is empty.
-
-    This goes by the file's header (https://sqlite.org/fileformat2.html, section 1.3), because a crash may have left
-    everything else in it to be mended from the log.
-    """
-    header = os.pread(descriptor, _HEADER.size, 0)
-    if not header:
-        return True
-    if len(header) < _HEADER.size or not header.startswith(_MAGIC):
-        raise Damaged
-    changes_of_schema, version, application_id = _HEADER.unpack(header)
-    if application_id != APPLICATION_ID and (application_id or changes_of_schema):
-        raise StoreError(f"{path} is not a store of onion-rdv", hint="name another state directory")
-    if version > SCHEMA_VERSION:
-        raise StoreError(
-            f"{path} was written by a newer onion-rdv (its schema is {version}, this one knows {SCHEMA_VERSION})",
-            hint="run the newer onion-rdv; the store was not touched",
-        )
-    return False
 
 
 def _foreign(path: Path) -> StoreError:

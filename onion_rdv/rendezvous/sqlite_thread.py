@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import queue
 import threading
 import time
 from dataclasses import dataclass
-from math import inf
 from typing import TYPE_CHECKING
 
 from onion_rdv.errors import StoreError
-from onion_rdv.rendezvous.sqlite_faults import explain
-from onion_rdv.rendezvous.sqlite_file import StoreFile
+from onion_rdv.rendezvous.sqlite_file import LOST, StoreFile
 from onion_rdv.rendezvous.sqlite_jobs import Fetch, Found, Job, Link, Outcome, Stop, Store, Written
 from onion_rdv.rendezvous.store import StoredBucket
 from onion_rdv.rendezvous.usage import Usage
+from onion_rdv.storage.faults import Faults, again
+from onion_rdv.storage.jobs import Jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
     from random import Random
 
@@ -36,9 +35,6 @@ _FORGET_LATEST = 1.0
 
 _ERASED_AT_ONCE = 64
 """Buckets in one transaction of erasing, so that stores need not wait for long."""
-
-_COMPLAIN_AGAIN = 60.0
-"""Seconds for which the same fault is not logged again."""
 
 _PAGES_AT_ONCE = 4096
 """Free pages given back to the file system at once, for the same reason."""
@@ -72,7 +68,7 @@ class FileThread:
         self._clock = clock
         self._random = randomness
         self._report = report
-        self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._jobs: Jobs[Job] = Jobs(_stores_in)
         self._thread = threading.Thread(target=self._run, name="onion-rdv store", daemon=True)
         self.usage = Usage()
         self.buckets = 0
@@ -83,11 +79,9 @@ class FileThread:
         self._oldest: int | None = None
 
         self._links: dict[bytes, int] = {}  # computed and not yet written: the key of each one's bucket
-        self._last_stores = 0  # how many the last transaction had, and how long it took
-        self._last_duration = 0.0
         self._forget_by: float | None = None  # when the log must have forgotten earlier states (monotonic clock)
         self._in_a_hurry = False  # something was left for right after the jobs that wait
-        self._complaints: dict[str, float] = {}  # until when each need not be logged again (monotonic clock)
+        self._faults = Faults(path, LOST, _LOGGER, self._drop_file).turned
 
     def start(self) -> None:
         """Open the file and begin; :class:`Found`, or what is in the way, is reported."""
@@ -117,7 +111,7 @@ class FileThread:
         self._report(found)
         going_on = True
         while going_on:
-            jobs = self._take()
+            jobs = self._jobs.take(0 if self._in_a_hurry else self._rules.tick)
             going_on = not any(isinstance(job, Stop) for job in jobs)
             outcome = self._serve(jobs)
             if outcome.stored or outcome.found:
@@ -128,31 +122,6 @@ class FileThread:
         self._drop_file()
         self._report(None)
 
-    def _take(self) -> list[Job]:
-        jobs = []
-        with contextlib.suppress(queue.Empty):
-            jobs.append(self._jobs.get(timeout=0 if self._in_a_hurry else self._rules.tick))
-            while True:
-                jobs.append(self._jobs.get_nowait())
-        self._wait_for_company(jobs)
-        return jobs
-
-    def _wait_for_company(self, jobs: list[Job]) -> None:
-        """Let as many stores come together as in the last transaction, for at most half the time that it took.
-
-        Who has just been answered and stores again comes a moment after this. Without waiting, one early store would
-        be written alone while all the others queue, and so would the next: half as many stores for each write.
-        """
-        missing = self._last_stores - sum(len(job.entries) for job in jobs if isinstance(job, Store))
-        if missing == self._last_stores:
-            return
-        deadline = time.monotonic() + self._last_duration / 2
-        with contextlib.suppress(queue.Empty):
-            while missing > 0 and (patience := deadline - time.monotonic()) > 0:
-                job = self._jobs.get(timeout=patience)
-                jobs.append(job)
-                missing -= len(job.entries) if isinstance(job, Store) else 0
-
     def _serve(self, jobs: list[Job]) -> Outcome:
         outcome = Outcome()
         waiting = [entry for job in jobs if isinstance(job, Store) for entry in job.entries]
@@ -162,11 +131,11 @@ class FileThread:
                 start = time.monotonic()
                 with self._faults():
                     stored = self._commit([entry for entry, _ in waiting], outcome.written)
-                self._last_stores, self._last_duration = len(stored), time.monotonic() - start
+                self._jobs.wrote(len(stored), time.monotonic() - start)
                 outcome.stored.extend(zip((future for _, future in waiting), stored, strict=True))
             except StoreError as error:
                 outcome.written.clear()
-                outcome.stored.extend((future, _again(error)) for _, future in waiting)
+                outcome.stored.extend((future, again(error)) for _, future in waiting)
         outcome.found.extend((job, self._read(job.link)) for job in jobs if isinstance(job, Fetch))
         return outcome
 
@@ -277,20 +246,6 @@ class FileThread:
             self._file.close()
             self._file = None
 
-    @contextlib.contextmanager
-    def _faults(self) -> Iterator[None]:
-        """Turn every fault into :class:`~onion_rdv.errors.StoreError`, say it once, and begin anew with the file."""
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001  # whoever waits must hear of it, whatever it is
-            fault = explain(error, self._path)
-            self._drop_file()
-            if self._complaints.get(fault.message, -inf) <= time.monotonic():
-                self._complaints[fault.message] = time.monotonic() + _COMPLAIN_AGAIN
-                _LOGGER.error("%s; %s", fault.message, fault.hint)  # noqa: TRY400  # a traceback says nothing more
-            raise fault from None
 
-
-def _again(error: StoreError) -> StoreError:
-    """Copy an error: one that is raised in several tasks would collect the tracebacks of all."""
-    return StoreError(error.detail, hint=error.hint)
+def _stores_in(job: Job) -> int:
+    return len(job.entries) if isinstance(job, Store) else 0

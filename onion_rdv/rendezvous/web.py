@@ -20,8 +20,8 @@ from onion_rdv.protocol.exchange import (
     parse_store,
     stored_reply,
 )
-from onion_rdv.rendezvous.listening import UnixListener
 from onion_rdv.rendezvous.web_connections import PROBLEMS, Http, Reply
+from onion_rdv.tor.onion_service.listening import UnixListener
 
 if TYPE_CHECKING:
     import socket
@@ -64,7 +64,7 @@ class WebFace:
         self._server: asyncio.Server
 
     async def start(self, path: Path, mode: int) -> None:
-        """Listen at ``path`` with this mode; raises as :class:`~onion_rdv.rendezvous.listening.UnixListener` does."""
+        """Listen at ``path`` with this mode; raises as :class:`UnixListener` does."""
         self._listener = UnixListener(path, mode)
         await self.start_on(self._listener.socket)
 

@@ -18,7 +18,8 @@ from server_process import serving
 
 from onion_rdv.cli.demo_messaging import DemoMessagingServer
 from onion_rdv.protocol import Invite, encode_onion_address
-from onion_rdv.rendezvous.service import KEY_FILE, STORE_FILE
+from onion_rdv.rendezvous.service import STORE_FILE
+from onion_rdv.tor.onion_service.hosting import KEY_FILE
 
 if TYPE_CHECKING:
     from onion_rdv.tor.testnet import Keeper, Network

@@ -35,6 +35,13 @@ def test_the_contracts_are_kept() -> None:
         ("protocol/link.py", "import onion_rdv.tor.socks"),
         ("tor/socks.py", "from onion_rdv.protocol import Invite"),
         ("rendezvous/store.py", "import onion_rdv.client.offer"),
+        ("client/offer.py", "import onion_rdv.rendezvous.store"),
+        ("client/offer.py", "import onion_rdv.smp.server"),
+        ("rendezvous/store.py", "import onion_rdv.smp.wire.blocks"),
+        ("smp/wire/blocks.py", "import asyncio"),
+        ("smp/wire/blocks.py", "import onion_rdv.smp.server"),
+        ("storage/file.py", "import onion_rdv.rendezvous.store"),
+        ("tor/socks.py", "import onion_rdv.storage.file"),
         ("errors.py", "import onion_rdv.cli.terminal"),
     ],
 )

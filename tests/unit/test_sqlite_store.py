@@ -21,9 +21,10 @@ from stores import ONION_KEY, START, TICK, Clock, an_entry, cheap_link, open_sql
 from onion_rdv.errors import StoreError
 from onion_rdv.protocol import BUCKET_ENTRIES, BUCKET_SIZE, BucketId
 from onion_rdv.protocol.bucket import entries
-from onion_rdv.rendezvous import links, sqlite_file
+from onion_rdv.rendezvous import links
 from onion_rdv.rendezvous.sqlite import SqliteStore
 from onion_rdv.rendezvous.sqlite_file import StoreFile
+from onion_rdv.storage import file as storage_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, MutableSequence
@@ -375,7 +376,7 @@ async def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     await (await open_sqlite(tmp_path)).close()
     with monkeypatch.context() as patch:
         # SQLite's own limit on pages fails in the way in which a full disk does.
-        patch.setattr(sqlite_file, "_PRAGMAS", (*sqlite_file._PRAGMAS, "max_page_count = 30"))
+        patch.setattr(storage_file, "_PRAGMAS", (*storage_file._PRAGMAS, "max_page_count = 30"))
         store = await open_sqlite(tmp_path)
         with pytest.raises(StoreError, match="there is no space left for") as caught:
             await asyncio.gather(*(store.store(an_entry()) for _ in range(10 * BUCKET_ENTRIES)))

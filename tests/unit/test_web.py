@@ -18,9 +18,9 @@ from onion_rdv.errors import SettingsError, StoreError
 from onion_rdv.protocol import BUCKET_SIZE, BucketId, bucket_link
 from onion_rdv.protocol.bucket import entries
 from onion_rdv.protocol.exchange import REPLY_SIZE, Problem, problem_reply
-from onion_rdv.rendezvous.listening import UnixListener
 from onion_rdv.rendezvous.sqlite import SqliteStore
 from onion_rdv.rendezvous.web import WebFace
+from onion_rdv.tor.onion_service.listening import UnixListener
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

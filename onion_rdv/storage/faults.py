@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+import time
+from math import inf
 from typing import TYPE_CHECKING
 
 from onion_rdv.errors import RdvError, StoreError
 
 if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 _HINT_BUSY = "stop it first, or give this one a state directory of its own"
@@ -16,7 +21,7 @@ _HINT_WRITABLE = (
 )
 _DAMAGED = (
     "{path} is damaged, or it is no database",
-    "put a backup back, or move the file away: the server then begins a new store and old invites are lost",
+    "put a backup back, or move the file away: the server then begins a new store and {lost} are lost",
 )
 
 _FAULTS = {
@@ -36,6 +41,9 @@ _FAULTS = {
     sqlite3.SQLITE_CORRUPT: _DAMAGED,
 }
 
+_COMPLAIN_AGAIN = 60.0
+"""Seconds for which the same fault is not logged again."""
+
 
 class Damaged(sqlite3.DatabaseError):
     """Something in the file is wrong in a way that SQLite does not notice."""
@@ -43,8 +51,8 @@ class Damaged(sqlite3.DatabaseError):
     sqlite_errorcode = sqlite3.SQLITE_CORRUPT
 
 
-def explain(error: Exception, path: Path) -> StoreError:
-    """Say it with its cause and cure."""
+def explain(error: Exception, path: Path, lost: str) -> StoreError:
+    """Say it with its cause and cure; ``lost`` names what goes with the file."""
     if isinstance(error, StoreError):
         return error
     if isinstance(error, BlockingIOError):  # the lock is taken
@@ -57,4 +65,34 @@ def explain(error: Exception, path: Path) -> StoreError:
     if code not in _FAULTS:
         return StoreError(f"{path} cannot be used ({error})")
     detail, hint = _FAULTS[code]
-    return StoreError(detail.format(path=path), hint=hint)
+    return StoreError(detail.format(path=path), hint=hint.format(lost=lost))
+
+
+def again(error: StoreError) -> StoreError:
+    """Copy an error: one that is raised in several tasks would collect the tracebacks of all."""
+    return StoreError(error.detail, hint=error.hint)
+
+
+class Faults:
+    """Turns every fault of a store into :class:`~onion_rdv.errors.StoreError`, and logs each once a minute."""
+
+    def __init__(self, path: Path, lost: str, logger: logging.Logger, give_up: Callable[[], None]) -> None:
+        """Prepare for the store at ``path``; ``give_up`` is called after each fault, to begin anew with the file."""
+        self._path = path
+        self._lost = lost
+        self._logger = logger
+        self._give_up = give_up
+        self._complaints: dict[str, float] = {}  # until when each need not be logged again (monotonic clock)
+
+    @contextlib.contextmanager
+    def turned(self) -> Iterator[None]:
+        """Do what is done inside."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001  # whoever waits must hear of it, whatever it is
+            fault = explain(error, self._path, self._lost)
+            self._give_up()
+            if self._complaints.get(fault.message, -inf) <= time.monotonic():
+                self._complaints[fault.message] = time.monotonic() + _COMPLAIN_AGAIN
+                self._logger.error("%s; %s", fault.message, fault.hint)  # noqa: TRY400  # a traceback says no more
+            raise fault from None

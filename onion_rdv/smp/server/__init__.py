@@ -1,0 +1,1 @@
+"""The embedded messaging server: the part of SMP that handing over a link and a talk need."""

@@ -1,0 +1,156 @@
+"""A server behind an onion service: where it listens, how it is published, and its life until it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from onion_rdv.errors import SettingsError
+from onion_rdv.tor.onion_service.directory import DirectoryService
+from onion_rdv.tor.onion_service.ephemeral import EphemeralService
+from onion_rdv.tor.onion_service.service import OnionService
+from onion_rdv.tor.onion_service.settings import ServiceSettings
+from onion_rdv.tor.onion_service.target import let_tor_in
+from onion_rdv.tor.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+    from contextlib import AbstractAsyncContextManager
+
+    from onion_rdv.tor.control import Control
+    from onion_rdv.tor.onion_service.way import Way
+
+KEY_FILE = "onion-service.key"
+
+_RUNTIME_DIRECTORY = Path("/run/onion-rdv")
+
+
+@dataclass(frozen=True, slots=True)
+class HostSettings:
+    """What an operator decides for any server.
+
+    ``state_directory`` (made with mode 0700) holds the key and whatever the server keeps; ``socket`` is where tor
+    hands over streams, by default in the state directory, or in /run/onion-rdv where tor is another user's and we are
+    root; ``onion_service_dir`` asks for a ``HiddenServiceDir`` in place of a service whose key is kept here.
+    """
+
+    SOCKET: ClassVar[str] = "socket"
+
+    state_directory: Path
+    socket: Path | None = None
+    port: int = 80
+    onion_service_dir: Path | None = None
+    max_streams: int = 16
+    proof_of_work: bool = True
+    authorized_clients: tuple[str, ...] = field(default=(), repr=False)
+
+    def choose_socket(self, tor_uid: int | None) -> Path:
+        """Give the socket's place, which has to be one that tor can enter."""
+        if self.socket is not None:
+            return self.socket
+        if os.geteuid() == 0 and tor_uid != 0:
+            _RUNTIME_DIRECTORY.mkdir(mode=0o711, exist_ok=True)
+            return _RUNTIME_DIRECTORY / self.SOCKET
+        return self.state_directory / self.SOCKET
+
+    def way(self, socket: Path) -> Way:
+        """Give the way in which the onion service is published."""
+        service = ServiceSettings(
+            target=socket,
+            virtual_port=self.port,
+            max_streams=self.max_streams,
+            proof_of_work=self.proof_of_work,
+            authorized_clients=self.authorized_clients,
+        )
+        if self.onion_service_dir is not None:
+            return DirectoryService(service, self.onion_service_dir)
+        return EphemeralService(service, self.state_directory / KEY_FILE)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A server that is published: where it is, and what its operator should know.
+
+    ``server`` is the server as clients name it.
+    """
+
+    server: str
+    address: str
+    port: int
+    proof_of_work: bool
+    warnings: tuple[str, ...]
+
+
+async def host(
+    settings: HostSettings,
+    open_control: Callable[[], Awaitable[Control]],
+    *,
+    listening: Callable[[str, Path], AbstractAsyncContextManager[str]],
+    stop: asyncio.Event,
+    on_ready: Callable[[Ready], None],
+    on_state: Callable[[str], None],
+    progress: Progress = silent,
+) -> None:
+    """Run a server until ``stop`` is set.
+
+    ``listening`` is given the onion address and a path, and serves on a socket there, of mode 0600, for as long as
+    its context lasts; it gives the server as clients name it. ``on_ready`` is called once, when the descriptor is
+    with the directories; ``on_state`` whenever the service is being published, is published, or is lost, which it is
+    again and again only where tor goes away. Raises :class:`~onion_rdv.errors.SettingsError`,
+    :class:`~onion_rdv.errors.NoTor` with their kinds, and what ``listening`` raises.
+    """
+    await asyncio.to_thread(_make_private, settings.state_directory)
+    async with await open_control() as control:
+        tor_uid = await control.process_uid()
+    socket = settings.choose_socket(tor_uid)
+    way = settings.way(socket)
+    onion = OnionService(way, open_control, on_state=on_state, progress=progress)
+    async with AsyncExitStack() as cleanup:
+        cleanup.push_async_callback(onion.stop)
+        # Streams can come from the moment of publishing, so the server listens before, where the address that
+        # it may be bound to can be known before.
+        address = await way.expected_address()
+        if address is None:
+            await _unless(stop, onion.publish())
+            if not onion.is_published:
+                return
+            address = onion.address
+        server = await cleanup.enter_async_context(listening(address, socket))
+        await asyncio.to_thread(let_tor_in, socket, tor_uid)
+        if not onion.is_published:
+            await _unless(stop, onion.publish())
+        if not onion.is_published:
+            return
+        on_ready(Ready(server, onion.address, settings.port, onion.proof_of_work, onion.warnings))
+        await _unless(stop, onion.keep())
+
+
+def _make_private(directory: Path) -> None:
+    """Make the state directory, or close it to others."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if stat.S_IMODE(directory.stat().st_mode) & 0o077:
+            directory.chmod(0o700)
+    except OSError as error:
+        raise SettingsError(
+            f"the state directory {directory} cannot be used ({error.strerror})", hint="name another with --state-dir"
+        ) from None
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[None, None, None]) -> None:
+    """Await ``work``, but no longer than until ``stop`` is set."""
+    working = asyncio.create_task(work)
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (working, stopping):
+            task.cancel()
+        await asyncio.wait({working, stopping})
+    if not working.cancelled():
+        working.result()
