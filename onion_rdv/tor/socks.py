@@ -11,6 +11,7 @@ import asyncio
 import ipaddress
 import re
 import secrets
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -48,6 +49,9 @@ AUTHORIZATION_MISSING = 0xF4
 AUTHORIZATION_WRONG = 0xF5
 FINAL = frozenset({0x02, 0x05, 0x07, 0x08, 0xF1, 0xF4, 0xF5, 0xF6})
 """Replies that will be the same on the next circuit. F0 is not one: one directory's 404 can produce it."""
+
+_PAUSES = (0.5, 1, 2, 3)
+"""Seconds to wait before the next try, so that a descriptor has time to arrive where it is looked for."""
 
 _UNNAMED_CODE = re.compile(r"Invalid reply code: 0X([0-9A-F]{1,2})")
 
@@ -125,6 +129,24 @@ async def open_stream(
     except ProxyError as error:
         raise refused(error) from None
     return stream.reader, stream.writer
+
+
+async def open_stream_patiently(
+    socks: SocksPort, host: str, port: int, timeout: float
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Do what :func:`open_stream` does, and try again on other circuits where that can help.
+
+    All tries together take no longer than ``timeout`` seconds. Raises as :func:`open_stream` does.
+    """
+    deadline = time.monotonic() + timeout
+    for pause in _PAUSES:
+        try:
+            return await open_stream(socks, host, port, deadline - time.monotonic())
+        except StreamFailed as error:
+            if error.code in FINAL or time.monotonic() + pause >= deadline:
+                raise
+        await asyncio.sleep(pause)
+    return await open_stream(socks, host, port, deadline - time.monotonic())
 
 
 def refused(error: Exception) -> StreamFailed:

@@ -22,7 +22,8 @@ _HOST: Final = re.compile(r"(?=.{1,253}$)[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?", r
 class SmpServer:
     """A messaging server: its identity (32 bytes, SHA-256 of its CA certificate), its host names, and its port.
 
-    ``password`` is what the server wants for making queues, if it wants one.
+    ``key_hash`` is empty where a link does not say it. ``password`` is what the server wants for making queues, if it
+    wants one.
     """
 
     key_hash: bytes

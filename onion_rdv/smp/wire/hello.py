@@ -96,6 +96,11 @@ class ServerHello:
         """The version to speak: the greatest that both sides know."""
         return _common(self.versions)
 
+    @property
+    def identity(self) -> bytes:
+        """The fingerprint of the certificate by which links name a server; empty where it shows none."""
+        return fingerprint(self.certificates[1]) if len(self.certificates) in _CHAIN_SIZES else b""
+
     def check(self, *, key_hash: bytes, session_id: bytes, tls_certificate: bytes, now: datetime) -> PublicKey:
         """Check who says this, and give the server's session key.
 
@@ -105,7 +110,7 @@ class ServerHello:
         """
         if len(self.certificates) not in _CHAIN_SIZES:
             raise MessagingCheckFailed(f"its hello has {len(self.certificates)} certificates, not 2, 3 or 4")
-        if not hmac.compare_digest(fingerprint(self.certificates[1]), key_hash):
+        if not hmac.compare_digest(self.identity, key_hash):
             raise MessagingIdentityDiffers("the fingerprint of its certificate is another one")
         leaf, issuer = (_certificate(der) for der in self.certificates[:2])
         _check_issued(leaf, issuer, now)
