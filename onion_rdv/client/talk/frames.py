@@ -219,14 +219,16 @@ class Opener:
             reader = Reader(message, "a message")
             reader.expect(FRAME)
             number = int.from_bytes(reader.take(_NUMBER_SIZE), "big")
+            sealed = reader.rest()
         if number <= self.number:
             return None
         if number > self.number + 1:
             raise TalkBroken(f"frame {self.number + 1} is missing")
-        head, sealed = message[:_HEAD_SIZE], message[_HEAD_SIZE:]
         try:
-            opened = crypto_aead_xchacha20poly1305_ietf_decrypt(sealed, head, _nonce(number), self._chain.look())
-        except CryptoError:
+            opened = crypto_aead_xchacha20poly1305_ietf_decrypt(
+                sealed, message[:_HEAD_SIZE], _nonce(number), self._chain.look()
+            )
+        except (CryptoError, ValueError):  # the latter for what is shorter than a tag
             raise TalkBroken(f"frame {number} does not open") from None
         items = decode_items(opened)
         self._chain.step()
