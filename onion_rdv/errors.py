@@ -5,7 +5,8 @@
     RdvError                          70
     ├── UsageError                     2
     │   ├── SettingsError
-    │   │   └── KeyFileUnusable
+    │   │   ├── KeyFileUnusable
+    │   │   └── IdentityUnusable
     │   ├── MalformedLink
     │   │   ├── LinkTooLong
     │   │   └── MalformedEntry
@@ -94,6 +95,12 @@ class KeyFileUnusable(SettingsError):
     """The onion service's key file cannot be used."""
 
     default_hint = "restore it from a backup; without it the service gets a new address (move the file away for that)"
+
+
+class IdentityUnusable(SettingsError):
+    """The messaging server's identity cannot be used."""
+
+    default_hint = "restore its file from a backup; without it the server becomes another one, and its links are lost"
 
 
 class MalformedLink(UsageError):
@@ -337,7 +344,7 @@ class StreamFailed(RdvError):
 
 
 class StoreError(RdvError):
-    """The store of the rendezvous server cannot be used."""
+    """The server's store cannot be used."""
 
     exit_code = 9
     default_hint = "check the state directory's space and permissions"

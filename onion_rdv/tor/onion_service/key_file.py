@@ -18,9 +18,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import secrets
-import stat
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
@@ -29,6 +27,7 @@ from nacl.bindings import crypto_scalarmult_ed25519_base_noclamp
 from nacl.exceptions import CryptoError
 
 from onion_rdv.errors import KeyFileUnusable
+from onion_rdv.tor.onion_service import private_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +38,6 @@ _SEED_BYTES = 32
 _EXPANDED_BYTES = 64
 _ADDRESS_VERSION = b"\x03"
 _CHECKSUM_DIGITS = 16
-_LONGEST_FILE = 1024
 
 
 @dataclass(frozen=True)
@@ -110,22 +108,7 @@ def load_or_create(path: Path) -> ServiceKey:
 
 
 def _load(path: Path) -> ServiceKey:
-    opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # not to wait for a pipe's other end
-    try:
-        status = os.fstat(opened)
-        if not stat.S_ISREG(status.st_mode):
-            raise KeyFileUnusable(f"{path} is no plain file")
-        if status.st_mode & 0o077:
-            raise KeyFileUnusable(
-                f"{path} is open to other users (mode {stat.S_IMODE(status.st_mode):04o})",
-                hint="close it (chmod 600), and think about whether somebody has read the key meanwhile",
-            )
-        if status.st_uid not in {os.geteuid(), 0}:
-            raise KeyFileUnusable(f"{path} belongs to another user", hint="run as its owner, or chown it")
-        content = os.read(opened, _LONGEST_FILE)
-    finally:
-        os.close(opened)
-    key = ServiceKey.decode(content.decode("latin-1"))
+    key = ServiceKey.decode(private_file.load(path, KeyFileUnusable).decode("latin-1"))
     if key is None:
         raise KeyFileUnusable(f"{path} is damaged or no key file")
     return key
@@ -133,22 +116,8 @@ def _load(path: Path) -> ServiceKey:
 
 def _create(path: Path) -> ServiceKey:
     key = ServiceKey.generate()
-    # A link, not a rename: it never replaces a key that another process has put there meanwhile.
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    opened = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        with os.fdopen(opened, "w", encoding="ascii") as file:
-            file.write(key.encode())
-            file.flush()
-            os.fsync(opened)
-        os.link(unfinished, path)
+        private_file.create(path, key.encode().encode("ascii"))
     except FileExistsError:
         return _load(path)
-    finally:
-        unfinished.unlink()
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
     return key
