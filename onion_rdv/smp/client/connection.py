@@ -181,11 +181,12 @@ class SmpConnection:
                 raise MalformedBlock("it sends messages without waiting for their acknowledgement")
             self._pushed.put_nowait(Push(transmission.entity_id, reply))
             return
-        pending = self._pending.pop(transmission.correlation_id, None)
+        pending = self._pending.get(transmission.correlation_id)
         if pending is None:
             raise MalformedBlock("a reply: it answers what nobody asked")
         if transmission.entity_id != pending.entity_id and not isinstance(reply, Err):
             raise MalformedBlock("a reply: it is about another queue than was asked for")
+        del self._pending[transmission.correlation_id]
         if not pending.answer.done():  # else whoever asked has gone
             pending.answer.set_result(reply)
 
