@@ -13,7 +13,7 @@ from onion_rdv.errors import UsageError
 DEFAULT_PORT: Final = 5223
 
 _ADDRESS: Final = re.compile(
-    r"smp://(?P<fingerprint>[A-Za-z0-9_-]{43}=?)(?::(?P<password>[!-~]+?))?@(?P<hosts>[^@:/]+)(?::(?P<port>[0-9]{1,5}))?"
+    r"smp://(?P<fingerprint>[A-Za-z0-9_-]{43}=?)(?::(?P<password>[!-~]+?))?@(?P<hosts>[A-Za-z0-9_.,-]+)(?::(?P<port>[0-9]{1,5}))?"
 )
 _HOST: Final = re.compile(r"(?=.{1,253}$)[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?", re.ASCII)
 

@@ -13,6 +13,7 @@ from onion_rdv.errors import LinkDataRefused, MalformedBlock
 from onion_rdv.smp.wire.encoding import Reader, Versions
 from onion_rdv.smp.wire.hello import KEY_HASH_SIZE
 from onion_rdv.smp.wire.keys import SIGNATURE_SIZE, Kind, PublicKey
+from onion_rdv.smp.wire.link_data import LINK_KEY_SIZE
 from onion_rdv.smp.wire.transmissions import ENTITY_ID_SIZE
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ _CONTACT, _INVITATION = b"C", b"I"
 _WHAT: Final = "link data"
 _LONG: Final = 0xFF
 _MODES: Final = {b"T", b"F", b"M", b"C"}
+_RELAY_TYPES: Final = {b"A", b"C", b"G", b"R"}  # contact, channel, group, relay
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class QueueAddress:
     def read(cls, reader: Reader) -> Self:
         """Take it from link data."""
         versions = reader.versions()
-        hosts = tuple(_text(reader, host) for host in reader.several(reader.short))
+        hosts = tuple(_text(reader, host) for host in _hosts(reader))
         port = _text(reader, reader.short())
         key_hash = reader.short(KEY_HASH_SIZE)
         sender_id = reader.short(ENTITY_ID_SIZE)
@@ -118,17 +120,14 @@ def _skip_ratchet_keys(reader: Reader) -> None:
 
 
 def _skip_kem(reader: Reader) -> None:
-    kind = reader.take(1)
-    if kind == b"A":  # a ciphertext, then a key; in a link there is only a key, proposed
-        reader.large()
-    elif kind != b"P":
-        raise reader.fault("its post-quantum key is of a form that is not known")
+    reader.expect(b"P")  # proposed: the other form comes with a ciphertext, and answers one like this
     reader.large()
 
 
 def _read_owners(reader: Reader, root: PublicKey) -> list[PublicKey]:
-    """Read who else may sign: each is vouched for by the root or by an owner before."""
+    """Read who else may sign: each is vouched for by the root or by an owner before, and none is there twice."""
     owners: list[PublicKey] = []
+    ids: set[bytes] = set()
     for encoded in reader.several(reader.short):
         inner = Reader(encoded, _WHAT)
         owner_id, der = inner.short(), inner.short()
@@ -136,6 +135,9 @@ def _read_owners(reader: Reader, root: PublicKey) -> list[PublicKey]:
         key = PublicKey.decode(der, _WHAT, Kind.ED25519)
         if not any(voucher.has_signed(owner_id + der, signature) for voucher in (root, *owners)):
             raise LinkDataRefused("an owner that it names is not vouched for")
+        if owner_id in ids or key in (root, *owners):
+            raise LinkDataRefused("it names an owner twice")
+        ids.add(owner_id)
         owners.append(key)
     return owners
 
@@ -143,11 +145,19 @@ def _read_owners(reader: Reader, root: PublicKey) -> list[PublicKey]:
 def _skip_relay(reader: Reader) -> None:
     """Take a relay's short link, in SMP's own encoding."""
     reader.expect(_CONTACT)
-    reader.take(1)  # its type
-    reader.several(reader.short)  # hosts
+    if reader.take(1) not in _RELAY_TYPES:
+        raise reader.fault("a relay in it is of a type that is not known")
+    _hosts(reader)
     reader.short()  # port
-    reader.short()  # key hash
-    reader.short()  # link key
+    reader.short(KEY_HASH_SIZE)
+    reader.short(LINK_KEY_SIZE)
+
+
+def _hosts(reader: Reader) -> list[bytes]:
+    hosts = reader.several(reader.short)
+    if not hosts:
+        raise reader.fault("a server in it has no host")
+    return hosts
 
 
 def _read_profile(reader: Reader) -> bytes:

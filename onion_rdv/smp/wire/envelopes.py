@@ -62,9 +62,10 @@ class Delivery:
             return mark
         reader = Reader(data, _DELIVERY)
         sent_at, notify = reader.i64(), reader.boolean()
-        while reader.take(1) != b" ":  # flags that a later version may know
-            pass
-        return cls(sent_at, reader.rest(), notify)
+        _, space, body = reader.rest().partition(b" ")  # before the space: flags that a later version may know
+        if not space:
+            raise reader.fault("it is cut short")
+        return cls(sent_at, body, notify)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
@@ -12,6 +13,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import SignatureAlgorithmOID
 
 from onion_rdv.errors import MalformedBlock, MessagingCheckFailed, MessagingIdentityDiffers, MessagingVersionUnknown
@@ -198,8 +200,10 @@ def _common(versions: Versions) -> int:
 
 def _certificate(der: bytes) -> x509.Certificate:
     try:
-        return x509.load_der_x509_certificate(der)
-    except ValueError:
+        with warnings.catch_warnings():  # what the library still reads, but only for a while, is refused already
+            warnings.simplefilter("error", CryptographyDeprecationWarning)
+            return x509.load_der_x509_certificate(der)
+    except (ValueError, x509.InvalidVersion, CryptographyDeprecationWarning):
         raise MalformedBlock(f"{_SERVER_HELLO}: a certificate in it cannot be read") from None
 
 

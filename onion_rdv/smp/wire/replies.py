@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 _WHAT: Final = "a reply"
 _HAS_SERVICE_FIELD: Final = 16
 _HAS_NOTIFIER_FIELD: Final = 17
-_CODE: Final = re.compile(rb"[A-Z_]+(?: [!-~ ]*)?")
+_CODE: Final = re.compile(rb"[A-Z_]+(?: .*)?", re.DOTALL)
+_NOT_PLAIN: Final = re.compile(rb"[^ -~]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,10 @@ class Info:
 
 @dataclass(frozen=True, slots=True)
 class Err:
-    """The server refuses; ``code`` is what follows ``ERR``: ``AUTH``, ``CMD SYNTAX`` and so on, plain ASCII."""
+    """The server refuses; ``code`` is what follows ``ERR``: ``AUTH``, ``CMD SYNTAX`` and so on.
+
+    It is plain ASCII: after the name a server may add words of its own, and whatever else is in them becomes ``?``.
+    """
 
     TAG: ClassVar = b"ERR"
 
@@ -156,7 +160,7 @@ class Err:
         code = reader.rest()
         if not _CODE.fullmatch(code):
             raise reader.fault("its error has no name")
-        return cls(code.decode("ascii"))
+        return cls(_NOT_PLAIN.sub(b"?", code).decode("ascii"))
 
 
 @dataclass(frozen=True, slots=True)

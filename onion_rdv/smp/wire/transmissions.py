@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from onion_rdv.errors import MalformedBlock
@@ -38,8 +38,8 @@ class Transmission:
 
     correlation_id: bytes
     entity_id: bytes
-    command: bytes
-    authorization: bytes = b""
+    command: bytes = field(repr=False)
+    authorization: bytes = field(default=b"", repr=False)
 
     def covered(self, session_id: bytes) -> bytes:
         """Give the bytes that an authorization covers."""
