@@ -12,7 +12,8 @@
     │   │   └── MalformedEntry
     │   ├── MalformedOnionAddress
     │   ├── MalformedInvite
-    │   └── MalformedPassphrase
+    │   ├── MalformedPassphrase
+    │   └── NotHandedOver
     ├── NoTor                          3
     │   ├── ControlRefused
     │   ├── ControlLost
@@ -137,6 +138,12 @@ class MalformedPassphrase(UsageError):
     """That passphrase cannot be used."""
 
     default_hint = "a passphrase needs at least one visible character"
+
+
+class NotHandedOver(UsageError):
+    """The link could not be handed to an app here."""
+
+    default_hint = "paste the link into the app, or scan it there with --qr"
 
 
 class NoTor(RdvError):

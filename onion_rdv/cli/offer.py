@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from onion_rdv.cli import passphrases
-from onion_rdv.cli.qr import draw
+from onion_rdv.cli.qr import draw_invite
 from onion_rdv.cli.route import Route, route_options, tor_route
 from onion_rdv.cli.secret_input import ask, read_passphrase_file, read_secret, refuse_to_share_stdin
 from onion_rdv.cli.settings import EPILOG, option
@@ -139,7 +139,7 @@ def _show(offered: Offer, passphrase: _Passphrase, *, one_channel: bool, qr: boo
         _tell(offered, passphrase, one_channel=one_channel)
         emit(str(invite))
     if qr:
-        draw(str(invite))
+        draw_invite(str(invite))
 
 
 def _tell(offered: Offer, passphrase: _Passphrase, *, one_channel: bool) -> None:
