@@ -22,7 +22,7 @@ from onion_rdv.smp.wire.keys import Kind, PublicKey
 from onion_rdv.smp.wire.link_data import FIXED_SIZE, USER_SIZE, invitation_secret, link_key, seal_part
 
 LINK = TalkLink(SERVER, LINK_ID, bytes(32))
-HOSTS = st.one_of(st.just(ONION), st.from_regex(r"[a-z0-9]([a-z0-9.-]{0,40}[a-z0-9])?", fullmatch=True))
+HOSTS = st.one_of(st.just(ONION), st.from_regex(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?\.example", fullmatch=True))
 SERVERS = st.builds(SmpServer, st.binary(min_size=32, max_size=32), st.tuples(HOSTS), st.integers(1, 65535))
 LINKS = st.builds(TalkLink, SERVERS, st.binary(min_size=24, max_size=24), st.binary(min_size=32, max_size=32))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -66,4 +67,42 @@ class Left:
     """The other has left for good."""
 
 
-Event = Met | Said | Sent | Arrived | Compared | FellSilent | CameBack | InputEnded | Left
+class Way(Enum):
+    """Which of an end's two queues a connection is for."""
+
+    IN = "receive"
+    OUT = "send"
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """A connection has ended, and is being made again."""
+
+    way: Way
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnected:
+    """The connection is there again, on a fresh circuit."""
+
+    way: Way
+
+
+@dataclass(frozen=True, slots=True)
+class QueueIsFull:
+    """So much waits for the other that the server takes no more; what is said here waits, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotErased:
+    """This end's queue could not be deleted; the server will keep it until it expires."""
+
+    reason: str
+
+
+SessionEvent = Met | Said | Sent | Arrived | Compared | FellSilent | CameBack | InputEnded | Left
+"""What a session tells."""
+
+Event = SessionEvent | Disconnected | Reconnected | QueueIsFull | NotErased
+"""What a talk tells."""

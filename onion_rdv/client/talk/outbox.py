@@ -50,6 +50,9 @@ class Outbox:
         self._waiting: deque[_Waiting | Item] = deque()
         self._on_its_way: Outgoing | None = None
         self._said = 0
+        self._dropped = 0
+        self.waiting_size = 0
+        """How many bytes wait that are in no frame yet."""
         self._receipt: int | None = None
         self._wants_sign = False
         self._last_wanting = 0  # the last frame that wants a receipt
@@ -76,11 +79,12 @@ class Outbox:
     @property
     def undelivered(self) -> int:
         """How many of the person's messages have not arrived."""
-        return len(self._not_arrived) + sum(isinstance(waiting, _Waiting) for waiting in self._waiting)
+        return self._dropped + len(self._not_arrived) + self._count_waiting()
 
     def say(self, text: bytes) -> int:
         """Let a message wait; gives its number, counted from 1."""
         self._said += 1
+        self.waiting_size += size_of(Text(text))
         self._waiting.append(_Waiting(self._said, text))
         return self._said
 
@@ -97,7 +101,9 @@ class Outbox:
         self._wants_sign = True
 
     def clear(self) -> None:
-        """Drop whatever waits, except a receipt."""
+        """Drop whatever waits, except a receipt; what a person said counts as undelivered for good."""
+        self._dropped += self._count_waiting()
+        self.waiting_size = 0
         self._waiting.clear()
         self._wants_sign = False
 
@@ -127,6 +133,9 @@ class Outbox:
         sent = self.sent(number)
         self._arrived = max(self._arrived, number)
         return sent, _take(self._not_arrived, number)
+
+    def _count_waiting(self) -> int:
+        return sum(isinstance(waiting, _Waiting) for waiting in self._waiting)
 
     def _compose(self) -> Outgoing | None:
         items: list[Item] = []
@@ -159,10 +168,12 @@ class Outbox:
             self._waiting.popleft()
             self._in_frames.append((number, waiting.name))
             self._not_arrived.append((number, waiting.name))
+            self.waiting_size -= size_of(Text(waiting.left))
             return Text(waiting.left)
         if fits <= 0:
             return None
         piece, waiting.left = waiting.left[:fits], waiting.left[fits:]
+        self.waiting_size -= len(piece)
         return TextBegun(piece)
 
 

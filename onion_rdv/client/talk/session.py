@@ -19,13 +19,21 @@ from onion_rdv.client.talk.presence import Presence
 from onion_rdv.errors import TalkBroken, UsageError
 
 if TYPE_CHECKING:
-    from onion_rdv.client.talk.events import Event
+    from onion_rdv.client.talk.events import SessionEvent
     from onion_rdv.client.talk.keys import Code, Shared
 
 MAX_TEXT_SIZE = 2**20
 """Bytes that a person's message may have in UTF-8; it is sent in as many frames as it takes."""
 
 _HELLO_NUMBER = 0
+
+
+def encode_text(text: str) -> bytes:
+    """Give a message in UTF-8; raises :class:`~onion_rdv.errors.UsageError` for what is too long."""
+    data = text.encode()
+    if len(data) > MAX_TEXT_SIZE:
+        raise UsageError(f"a message has at most {MAX_TEXT_SIZE:,} bytes", hint="send it in parts")
+    return data
 
 
 class Session:
@@ -61,10 +69,7 @@ class Session:
 
         Raises :class:`~onion_rdv.errors.UsageError` for what is too long.
         """
-        data = text.encode()
-        if len(data) > MAX_TEXT_SIZE:
-            raise UsageError(f"a message has at most {MAX_TEXT_SIZE:,} bytes", hint="send it in parts")
-        return self._outbox.say(data)
+        return self._outbox.say(encode_text(text))
 
     def compare(self, *, same: bool) -> None:
         """Tell the other what the person here found when they compared the codes; other codes end the talk."""
@@ -100,6 +105,11 @@ class Session:
         return self._outbox.undelivered
 
     @property
+    def waiting_size(self) -> int:
+        """How many bytes of messages wait to be sent."""
+        return self._outbox.waiting_size
+
+    @property
     def is_complete(self) -> bool:
         """Whether both inputs have ended, and all that was said here has arrived."""
         is_all = self._outbox.is_empty and self._outbox.is_answered and not self._outbox.undelivered
@@ -125,16 +135,16 @@ class Session:
             return None  # nothing is said before both have the code
         return self._outbox.outgoing()
 
-    def sent(self, number: int, now: float) -> list[Event]:
+    def sent(self, number: int, now: float) -> list[SessionEvent]:
         """Note that the server has what :meth:`outgoing` gave under this number."""
         if number == _HELLO_NUMBER:
             self._hello_to_send = None
-        happened: list[Event] = [events.Sent(message) for message in self._outbox.sent(number)]
+        happened: list[SessionEvent] = [events.Sent(message) for message in self._outbox.sent(number)]
         if self._outbox.asks:
             self.presence.asked(now)
         return happened
 
-    def receive(self, message: bytes, now: float) -> list[Event]:
+    def receive(self, message: bytes, now: float) -> list[SessionEvent]:
         """Take a message from the other; what comes a second time is dropped.
 
         Raises :class:`~onion_rdv.errors.TalkBroken` for anything but what has to come next. Then the talk is over.
@@ -146,7 +156,7 @@ class Session:
         items = self._opener.open(message)
         if items is None:
             return []
-        happened: list[Event] = []
+        happened: list[SessionEvent] = []
         if self.presence.heard(now):
             happened.append(events.CameBack())
         if any(not isinstance(item, frames.Receipt) for item in items):
@@ -159,7 +169,7 @@ class Session:
             happened += self._take(item, now)
         return happened
 
-    def tick(self, now: float) -> list[Event]:
+    def tick(self, now: float) -> list[SessionEvent]:
         """Do what is due."""
         if self.left or self.leaving or self.code is None:
             return []
@@ -175,13 +185,13 @@ class Session:
             return None  # the question is on its way
         return self.presence.next_due()
 
-    def _welcomed(self, first: frames.Item) -> Event:
+    def _welcomed(self, first: frames.Item) -> SessionEvent:
         if not isinstance(first, frames.Welcome) or not hmac.compare_digest(commit(first.nonce), self._commitment):
             raise TalkBroken("the beginner does not keep to what the link says")
         self.code = code(self._transcript, first.nonce)
         return events.Met(self.code)
 
-    def _take(self, item: frames.Item, now: float) -> list[Event]:
+    def _take(self, item: frames.Item, now: float) -> list[SessionEvent]:
         match item:
             case frames.Text() | frames.TextBegun():
                 return self._take_text(item)
@@ -205,7 +215,7 @@ class Session:
                 raise TalkBroken("the other says welcome where it does not belong")
         return []  # a ping, which any receipt answers
 
-    def _take_text(self, item: frames.Text | frames.TextBegun) -> list[Event]:
+    def _take_text(self, item: frames.Text | frames.TextBegun) -> list[SessionEvent]:
         self._text += item.piece
         if len(self._text) > MAX_TEXT_SIZE:
             raise TalkBroken("a message is longer than a message can be")

@@ -1,0 +1,230 @@
+"""A talk under way: a session, and the two queues that it uses, over two connections on two circuits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, NoReturn, Self
+
+from onion_rdv.client.talk.events import Event, Met
+from onion_rdv.client.talk.pulse import Pulse
+from onion_rdv.client.talk.session import encode_text
+from onion_rdv.errors import CodesDiffer, QueueRefused, TalkCutShort, UsageError
+
+if TYPE_CHECKING:
+    from onion_rdv.client.talk.inbox import Inbox
+    from onion_rdv.client.talk.link import TalkLink
+    from onion_rdv.client.talk.outlet import Outlet
+    from onion_rdv.client.talk.session import Session
+
+_LAST_WORDS: Final = 10.0
+"""Seconds to wait at the end for what is still to be heard: a receipt for our goodbye, or the other's goodbye."""
+
+_FEW: Final = 65_536
+"""Bytes of text that may wait to be sent before whoever reads them from somewhere should pause."""
+
+Tell = Callable[[Event], None]
+"""Hears of what happens. It is called between two steps of the talk, and must not wait for anything."""
+
+
+class Talk:
+    """One end of a talk. Made by :func:`~onion_rdv.client.talk.opening.begin` or ``join``.
+
+    Those see to it that its queue is erased at the end, whatever the end is.
+    """
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        link: TalkLink,
+        meet: Callable[[bytes, float], tuple[Outlet, Session]] | None,
+        *,
+        timeout: float,
+        tell: Tell,
+    ) -> None:
+        """Take an inbox whose queue is made; ``meet`` makes what a beginner's end lacks of the joiner's hello."""
+        self.link = link
+        self.session: Session | None = None
+        self._inbox = inbox
+        self._outlet: Outlet | None = None
+        self._meet = meet
+        self._timeout = timeout
+        self._tell = tell
+        self._news = Pulse()
+        self._early: list[Callable[[Session], object]] = []
+        self._early_size = 0
+        self._said = 0
+        self._leaving = False
+        self._is_refused = False
+        self._leaves_when_complete = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._outlet is not None:
+            await self._outlet.close()
+
+    def start(self, outlet: Outlet, session: Session) -> None:
+        """Take what is there when the other is known."""
+        self._outlet, self.session = outlet, session
+        for action in self._early:
+            action(session)
+        self._early.clear()
+
+    # What this end does
+
+    def say(self, text: str) -> int:
+        """Say something, even before anybody has come; gives the message's number, counted from 1.
+
+        Raises :class:`~onion_rdv.errors.UsageError` for what is too long.
+        """
+        self._early_size += len(encode_text(text))
+        self._said += 1
+        self._do(lambda session: session.say(text))
+        return self._said
+
+    def compare(self, *, same: bool) -> None:
+        """Tell the other whether the codes are the same; that they differ ends the talk.
+
+        Raises :class:`~onion_rdv.errors.UsageError` before there is a code.
+        """
+        if self.session is None:
+            raise UsageError("there is no code to compare yet", hint="wait until the other has come")
+        self.session.compare(same=same)
+        self._news.beat()
+
+    def end_input(self, *, leave_when_complete: bool = False) -> None:
+        """Tell the other not to wait for more; and perhaps leave when all has arrived and they say the same."""
+        self._leaves_when_complete |= leave_when_complete
+        self._do(lambda session: session.end_input())
+
+    def leave(self) -> None:
+        """Say goodbye after all that was said; :meth:`run` ends when that is done."""
+        self._leaving = True
+        if self.session is not None:
+            self.session.leave()
+        self._news.beat()
+
+    async def until_few_wait(self) -> None:
+        """Wait until there is not much left to send."""
+        await self._news.until(lambda: self._waiting_size() <= _FEW)
+
+    # How it goes
+
+    async def run(self) -> None:
+        """Talk until one of the two leaves.
+
+        Raises :class:`~onion_rdv.errors.TalkCutShort` where the other left, or could not be reached any more, before
+        everything had arrived, :class:`~onion_rdv.errors.CodesDiffer`, :class:`~onion_rdv.errors.TalkBroken`, and
+        what talking to messaging servers raises where another connection would not mend it.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(work) for work in (self._listen(), self._speak(), self._watch())]
+                await self._until_the_end()
+                for task in tasks:
+                    task.cancel()
+        except ExceptionGroup as group_of_errors:
+            raise group_of_errors.exceptions[0] from None
+        session = self.session
+        if session is None:
+            return
+        if session.same_here is False or session.same_there is False:
+            raise CodesDiffer
+        if session.left and session.undelivered:
+            raise TalkCutShort(f"{_messages(session.undelivered)} had not arrived when the other left")
+
+    async def _until_the_end(self) -> None:
+        await self._news.until(lambda: self._leaving or (self.session is not None and self._is_ending(self.session)))
+        session = self.session
+        if session is None:
+            return  # nobody has come
+        if not session.left:
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await self._news.until(lambda: session.is_over or session.left or self._nobody_listens(session))
+            except TimeoutError:
+                if session.same_here is not False:
+                    raise TalkCutShort("the messaging server could not be reached to say goodbye") from None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS):
+                await self._news.until(lambda: self._is_all_said(session))
+
+    def _is_ending(self, session: Session) -> bool:
+        if self._leaves_when_complete and session.is_complete:
+            self.leave()
+        return session.left or session.leaving
+
+    async def _listen(self) -> None:
+        await self._inbox.listen(self._take)
+
+    def _take(self, message: bytes) -> None:
+        now = time.monotonic()
+        if self.session is None and self._meet is not None:
+            self.start(*self._meet(message, now))
+            self._tell_that_they_met()
+        elif self.session is not None:
+            self._tell_all(self.session.receive(message, now))
+        self._news.beat()
+
+    async def _speak(self) -> None:
+        await self._news.until(lambda: self._outlet is not None)
+        session, outlet = self.session, self._outlet
+        if session is None or outlet is None:
+            return
+        try:
+            await outlet.send_all(session.outgoing, self._sent, self._news)
+        except QueueRefused:
+            self._is_refused = True
+            self._news.beat()
+            await asyncio.sleep(_LAST_WORDS)  # the other may have left, and their goodbye be on its way to us
+            if not session.left and not self._nobody_listens(session):
+                raise TalkCutShort("the other's queue is gone, and there was no goodbye") from None
+
+    def _sent(self, number: int) -> None:
+        if self.session is not None:
+            self._tell_all(self.session.sent(number, time.monotonic()))
+        self._news.beat()
+
+    async def _watch(self) -> NoReturn:
+        """Let the session look at the clock when it wants to."""
+        while True:
+            due = None if self.session is None else self.session.next_due()
+            has_news = await self._news.wait(None if due is None else max(0, due - time.monotonic()))
+            if self.session is not None and not has_news:
+                self._tell_all(self.session.tick(time.monotonic()))
+                self._news.beat()
+
+    def _nobody_listens(self, session: Session) -> bool:
+        """Tell whether this end, which is leaving, has nothing left to say but goodbye, and nobody to say it to."""
+        return self._is_refused and session.leaving and not session.undelivered
+
+    def _is_all_said(self, session: Session) -> bool:
+        if self._is_refused:
+            return session.left or self._nobody_listens(session)
+        return session.outgoing() is None if session.left else session.goodbye_arrived
+
+    def _do(self, action: Callable[[Session], object]) -> None:
+        if self.session is None:
+            self._early.append(action)
+        else:
+            action(self.session)
+        self._news.beat()
+
+    def _waiting_size(self) -> int:
+        return self._early_size if self.session is None else self.session.waiting_size
+
+    def _tell_that_they_met(self) -> None:
+        if self.session is not None and self.session.code is not None:
+            self._tell(Met(self.session.code))
+
+    def _tell_all(self, happened: Sequence[Event]) -> None:
+        for event in happened:
+            self._tell(event)
+
+
+def _messages(count: int) -> str:
+    return f"{count} message{'' if count == 1 else 's'}"

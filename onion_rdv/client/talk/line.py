@@ -1,0 +1,93 @@
+"""A connection to a messaging server that is made again, on a fresh circuit, whenever it breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from onion_rdv.errors import MessagingRefused, MessagingServerUnreachable, MessagingVersionUnknown, NoTor
+from onion_rdv.smp.client import SmpConnection
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from onion_rdv.smp.wire.address import SmpServer
+    from onion_rdv.tor.socks import SocksPort
+
+_T = TypeVar("_T")
+
+_PAUSES: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+"""Seconds to wait before the next try; the last one stays."""
+
+_STEADY: Final = 60.0
+"""A connection that lasted so many seconds had nothing wrong with it."""
+
+_PASSING_REFUSALS: Final = frozenset({"INTERNAL", "STORE"})
+
+
+class Line:
+    """One server, and the connection to it that is there at the moment."""
+
+    def __init__(
+        self, socks: SocksPort, server: SmpServer, timeout: float, tell: Callable[[str | None], None]
+    ) -> None:
+        """Prepare; ``tell`` hears why a connection has ended, and None when there is one again."""
+        self._socks = socks
+        self._server = server
+        self._timeout = timeout
+        self._tell = tell
+        self._connection: SmpConnection | None = None
+        self._connected_at = 0.0
+        self._is_broken = False
+
+    async def use(self, work: Callable[[SmpConnection], Awaitable[_T]]) -> _T:
+        """Do something over a connection; raises whatever goes wrong."""
+        return await work(await self._connect())
+
+    async def keep_using(self, work: Callable[[SmpConnection], Awaitable[_T]], *, tries: int | None = None) -> _T:
+        """Do something, and whenever the connection breaks, connect again and do it from the beginning.
+
+        Raises what another connection would not mend: :class:`~onion_rdv.errors.MessagingRefused`,
+        :class:`~onion_rdv.errors.MessagingVersionUnknown`, :class:`~onion_rdv.errors.MessagingCheckFailed`; and after
+        so many ``tries`` (None: there is no end to them) whatever went wrong.
+        """
+        failures = 0
+        while True:
+            try:
+                return await work(await self._connect())
+            except (MessagingServerUnreachable, NoTor) as error:
+                if not _passes(error) or (tries is not None and failures + 1 >= tries):
+                    raise
+                reason = error.message
+            if self._connection is not None and time.monotonic() - self._connected_at > _STEADY:
+                failures = 0
+            await self.close()
+            if not self._is_broken:
+                self._is_broken = True
+                self._tell(reason)
+            await asyncio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
+            failures += 1
+
+    async def close(self) -> None:
+        """Close the connection; it can be made again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    async def _connect(self) -> SmpConnection:
+        if self._connection is None or self._connection.failure is not None:
+            await self.close()
+            self._connection = await SmpConnection.connect(self._socks, self._server, timeout=self._timeout)
+            self._connected_at = time.monotonic()
+            if self._is_broken:
+                self._is_broken = False
+                self._tell(None)
+        return self._connection
+
+
+def _passes(error: MessagingServerUnreachable | NoTor) -> bool:
+    """Tell whether it may be better on another connection."""
+    if isinstance(error, MessagingRefused):
+        return error.code in _PASSING_REFUSALS
+    return not isinstance(error, MessagingVersionUnknown)
