@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from onion_rdv.cli.qr import draw
 from onion_rdv.cli.route import Route, route_options, tor_route
 from onion_rdv.cli.secret_input import ask, read_passphrase_file, read_secret, refuse_to_share_stdin
 from onion_rdv.cli.settings import EPILOG, option
 from onion_rdv.cli.terminal import complain, emit, emit_json, printable, say, warn
-from onion_rdv.errors import MessagingServerUnreachable, NoEntryOpens, UsageError
+from onion_rdv.errors import (
+    MessagingCheckFailed,
+    MessagingServerUnreachable,
+    NoEntryOpens,
+    NotHandedOver,
+    RdvError,
+    UsageError,
+)
 from onion_rdv.protocol import Invite
 
 if TYPE_CHECKING:
     from onion_rdv.client.accept import Acceptance
+    from onion_rdv.client.look import Look
+    from onion_rdv.client.messaging import MessagingServer
     from onion_rdv.tor.socks import SocksPort
 
 _PROMPTS = 3  # how often a person may try another passphrase on the same bucket
@@ -30,8 +40,10 @@ _PROMPTS = 3  # how often a person may try another passphrase on the same bucket
               help="Read the passphrase from FILE; - is stdin. Default: from the invite, or a prompt.")  # fmt: skip
 @option("--server", multiple=True, metavar="ADDRESS", help="Warn when the invite names none of these.")
 @option("--probe", type=click.Choice(["yes", "no", "require"]), default="yes", show_default=True,
-        help="Ask whether the messaging server answers.")  # fmt: skip
+        help="Look at the messaging server, and at the link where that uses nothing up.")  # fmt: skip
 @click.option("--no-probe", "probe", flag_value="no", help="The same as --probe=no.")
+@click.option("--open", "open_it", is_flag=True, help="Hand the link to the SimpleX app on this machine.")
+@click.option("--qr", is_flag=True, help="Draw the link as a QR code too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @route_options
 def accept(
@@ -39,50 +51,114 @@ def accept(
 ) -> int:
     """Turn an INVITE and its passphrase back into the link, and print it.
 
-    Then ask, over a circuit of its own, whether the messaging server named in the link answers; nothing of the link
-    but that server's name is sent. INVITE is read from stdin (-) or at a prompt, and then stays out of the shell's
-    history.
+    Then look, over a circuit of its own, at the messaging server that the link names: whether it answers, whether it
+    is the one that the link means, and, for a SimpleX contact address, channel or group, whether the link is alive.
+    Nothing is used up: of a one-time link nothing but the server's name is sent. INVITE is read from stdin (-) or at
+    a prompt, and then stays out of the shell's history.
     """
     refuse_to_share_stdin(invite, "invite", passphrase_file)
     parsed = Invite.parse(read_secret(invite, "invite"))
     _warn_of_unknown_server(parsed, server)
     passphrase = _get_passphrase(parsed, passphrase_file)
-    route = Route.of(more)
-    seen = asyncio.run(_accept(parsed, passphrase, route, probe=probe, as_json=more["as_json"]))
-    if probe == "require" and not seen.reachable:
-        complain(MessagingServerUnreachable(seen.detail))
-        return MessagingServerUnreachable.exit_code
+    wanted = _Wanted(more["as_json"], look=probe != "no", required=probe == "require", qr=more["qr"])
+    link, seen = asyncio.run(_accept(parsed, passphrase, Route.of(more), wanted))
+    error = seen.failure(required=wanted.required)
+    if error is not None:
+        complain(error)
+        return error.exit_code
+    if more["open_it"]:
+        _open_in_the_app(link)
     return 0
 
 
 @dataclass(frozen=True, slots=True)
+class _Wanted:
+    as_json: bool
+    look: bool
+    required: bool
+    qr: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Seen:
-    """What is known of the messaging server; ``reachable`` is None where nobody asked."""
+    """The messaging server, and what was seen of it; each is None where there is none, or nobody looked."""
 
-    host: str | None
-    reachable: bool | None
-    detail: str
+    server: MessagingServer | None = None
+    look: Look | None = None
+
+    @property
+    def words(self) -> str:
+        """What was seen, for a person."""
+        if self.server is None:
+            return "the link names no messaging server that could be asked"
+        return "not asked" if self.look is None else self.look.detail
+
+    @property
+    def kind(self) -> str | None:
+        """What sort of link it is, where that is known."""
+        return self.server.smp.kind if self.server and self.server.smp else None
+
+    def failure(self, *, required: bool) -> RdvError | None:
+        """Give the error to end with: a failed check always is one, silence only where an answer is required."""
+        error = self.look.error if self.look else None
+        if error is None and required and self.look is None:
+            return MessagingServerUnreachable(self.words)
+        return error if required or isinstance(error, MessagingCheckFailed) else None
+
+    def json(self) -> dict[str, Any]:
+        """Give it for programs."""
+        return {
+            "host": self.server.host if self.server else None,
+            "kind": self.kind,
+            "reachable": self.look.reachable if self.look else None,
+            "identity": self.look.identity if self.look else None,
+            "alive": self.look.alive if self.look else None,
+            "detail": self.words,
+        }
 
 
-async def _accept(invite: Invite, passphrase: str | None, route: Route, *, probe: str, as_json: bool) -> _Seen:
+async def _accept(invite: Invite, passphrase: str | None, route: Route, wanted: _Wanted) -> tuple[str, _Seen]:
     from onion_rdv.client.accept import Acceptance
 
     async with tor_route(route) as socks:
         acceptance = Acceptance(invite, socks, timeout=route.timeout)
         say("fetching the bucket ...")
         link = await _open(acceptance, passphrase)
+        _refuse_a_talk(link)
         if not link.isprintable():
             warn(f"the link holds characters that cannot be seen: {printable(link)}")
-        if not as_json:
+        if not wanted.as_json:
             emit(link)  # now: it is what the person waits for
-        seen = await _look(link, socks, route.timeout, wanted=probe != "no")
-    if as_json:
-        emit_json({"link": link, "messaging_server": asdict(seen)})
-    elif seen.reachable is not None:
-        say(f"messaging server {seen.host}: {seen.detail}")
-    elif probe != "no":
-        say(seen.detail)
-    return seen
+        if wanted.qr:
+            draw(link)
+        seen = await _look(link, socks, route.timeout, wanted)
+    if wanted.as_json:
+        emit_json({"link": link, "messaging_server": seen.json()})
+    elif seen.look is not None and seen.server is not None:
+        say(f"messaging server {seen.server.host}: {seen.words}")
+    elif wanted.look:
+        say(seen.words)
+    return link, seen
+
+
+def _refuse_a_talk(link: str) -> None:
+    from onion_rdv.client.talk.link import is_talk_link
+
+    if is_talk_link(link):
+        raise UsageError("this invite leads to a talk, not to a messaging app", hint="join it with onion-rdv talk")
+
+
+def _open_in_the_app(link: str) -> None:
+    from onion_rdv.cli.handover import hand_over
+    from onion_rdv.client.messaging import for_the_app
+
+    uri = for_the_app(link)
+    if uri is None:
+        raise NotHandedOver(
+            "only SimpleX links are", hint="open it yourself, in a program that goes through Tor: a browser may not"
+        )
+    hand_over(uri)
+    say("handed to the app; whether it goes through Tor is a setting of its own (network, SOCKS proxy)")
 
 
 async def _open(acceptance: Acceptance, passphrase: str | None) -> str:
@@ -99,18 +175,18 @@ async def _open(acceptance: Acceptance, passphrase: str | None) -> str:
     raise NoEntryOpens  # pragma: no cover - the loop above always ends before
 
 
-async def _look(link: str, socks: SocksPort, timeout: float, *, wanted: bool) -> _Seen:
-    from onion_rdv.client.messaging import messaging_server, probe
+async def _look(link: str, socks: SocksPort, timeout: float, wanted: _Wanted) -> _Seen:
+    from onion_rdv.client.look import look
+    from onion_rdv.client.messaging import messaging_server
 
     server = messaging_server(link)
-    if server is None:
-        return _Seen(None, None, "the link names no messaging server that could be asked")
-    if not wanted:
-        return _Seen(server.host, None, "not asked")
+    if server is None or not wanted.look:
+        return _Seen(server)
+    if server.smp is not None:
+        say(f"this is a SimpleX link: {server.smp.kind}")
     way = "" if server.is_onion else ", through an exit relay"
     say(f"asking the messaging server {server.host} over a circuit of its own{way} ...")
-    answer = await probe(server, socks, timeout=timeout)
-    return _Seen(server.host, answer.reachable, answer.detail)
+    return _Seen(server, await look(server, socks, timeout=timeout))
 
 
 def _get_passphrase(invite: Invite, file: Path | None) -> str | None:

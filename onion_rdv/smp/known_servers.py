@@ -8,7 +8,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Final
 
-from onion_rdv.smp.wire.address import DEFAULT_PORT, SmpServer
+from onion_rdv.protocol.short_link import SMP_PORT
+from onion_rdv.smp.wire.address import SmpServer
 
 _ADDRESSES: Final = """
 smp://0YuTwO05YJWS8rkjn9eLJDjQhFKvIYd8d4xG8X1blIU@smp8.simplex.im,beccx4yfxxbvyhqypaavemqurytl6hozr47wfc7uuecacjqdvwpw2xid.onion
@@ -50,4 +51,4 @@ def complete(hosts: tuple[str, ...], port: int | None, key_hash: bytes | None) -
     known = _by_name().get(hosts[0])
     if known is not None and len(hosts) == 1 and port is None and key_hash in {None, known.key_hash}:
         return known
-    return SmpServer(key_hash or b"", hosts, DEFAULT_PORT if port is None else port)
+    return SmpServer(key_hash or b"", hosts, SMP_PORT if port is None else port)

@@ -54,7 +54,10 @@ async def test_a_link_goes_from_one_person_to_another(env: dict[str, str], netwo
             "link": link,
             "messaging_server": {
                 "host": messaging.address,
+                "kind": None,
                 "reachable": True,
+                "identity": None,
+                "alive": None,
                 "detail": "it answers with HTTP status 200",
             },
         }

@@ -239,7 +239,14 @@ async def test_json_in_one_channel(tmp_path: Path) -> None:
         accepted = await onion_rdv("accept", "-", "--json", "--no-probe", env=env, stdin=said["invite"])
     assert accepted.json == {
         "link": LINK,
-        "messaging_server": {"host": "smp.example.org", "reachable": None, "detail": "not asked"},
+        "messaging_server": {
+            "host": "smp.example.org",
+            "kind": "one-time invitation",
+            "reachable": None,
+            "identity": None,
+            "alive": None,
+            "detail": "not asked",
+        },
     }
 
 

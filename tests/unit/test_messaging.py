@@ -13,6 +13,7 @@ from onion_rdv.client.messaging import Hello, MessagingServer, messaging_server
 
 ONION = "a" * 56 + ".onion"
 KEY = "b" * 43
+SMP16_ONION = "p3ktngodzi6qrf7w64mmde3syuzrv57y55hxabqcq3l5p6oi7yzze6qd.onion"
 QUEUE = f"smp://{KEY}=@smp.example.org,{ONION}:5224/cXVldWU=#/?v=1-4&dh={KEY}&q=c"
 
 
@@ -21,8 +22,9 @@ QUEUE = f"smp://{KEY}=@smp.example.org,{ONION}:5224/cXVldWU=#/?v=1-4&dh={KEY}&q=
     [
         # SimpleX short links, of the web's form and of the app's
         (f"https://smp16.simplex.im/i#QQ/{KEY}", ("smp16.simplex.im", 5223, Hello.SMP)),
-        (f"https://smp16.simplex.im/a#{KEY}", ("smp16.simplex.im", 5223, Hello.SMP)),
-        (f"https://smp16.simplex.im/A/#{KEY}", ("smp16.simplex.im", 5223, Hello.SMP)),
+        (f"https://smp16.simplex.im/a#{KEY}", (SMP16_ONION, 5223, Hello.SMP)),  # the app knows its onion service
+        (f"https://smp16.simplex.im/A/#{KEY}", (SMP16_ONION, 5223, Hello.SMP)),
+        (f"https://smp16.simplex.im/a#{KEY}?p=443", ("smp16.simplex.im", 443, Hello.SMP)),
         (f"https://smp.example.org/i#QQ/{KEY}?h={ONION}&p=7001&c={KEY}", (ONION, 7001, Hello.SMP)),
         (f"https://smp.example.org/c#{KEY}?h={ONION},other.example.org", (ONION, 5223, Hello.SMP)),
         (f"simplex:/i#QQ/{KEY}?h=smp.example.org", ("smp.example.org", 5223, Hello.SMP)),
@@ -46,7 +48,9 @@ QUEUE = f"smp://{KEY}=@smp.example.org,{ONION}:5224/cXVldWU=#/?v=1-4&dh={KEY}&q=
     ],
 )
 def test_finds_the_server(link: str, server: tuple[str, int, Hello]) -> None:
-    assert messaging_server(link) == MessagingServer(*server)
+    found = messaging_server(link)
+    assert found is not None
+    assert (found.host, found.port, found.hello) == server
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from typing import Final, Self
 
 from onion_rdv.errors import UsageError
-
-DEFAULT_PORT: Final = 5223
+from onion_rdv.protocol.host import canonical_host, is_onion
+from onion_rdv.protocol.short_link import SMP_PORT
 
 _ADDRESS: Final = re.compile(
     r"smp://(?P<fingerprint>[A-Za-z0-9_-]{43}=?)(?::(?P<password>[!-~]+?))?@(?P<hosts>[A-Za-z0-9_.,-]+)(?::(?P<port>[0-9]{1,5}))?"
 )
-_HOST: Final = re.compile(r"(?=.{1,253}$)[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,7 @@ class SmpServer:
 
     key_hash: bytes
     hosts: tuple[str, ...]
-    port: int = DEFAULT_PORT
+    port: int = SMP_PORT
     password: str | None = field(default=None, repr=False)
 
     @classmethod
@@ -41,16 +40,14 @@ class SmpServer:
             key_hash = base64.b64decode(found["fingerprint"].rstrip("=") + "=", altchars=b"-_", validate=True)
         except binascii.Error:
             raise _malformed("its fingerprint is no base64url") from None
-        hosts = tuple(host.lower() for host in found["hosts"].split(","))
-        if not all(_HOST.fullmatch(host) for host in hosts):
-            raise _malformed("a host in it is no host name")
-        port = int(found["port"] or DEFAULT_PORT)
+        try:
+            hosts = tuple(canonical_host(host.lower()) for host in found["hosts"].split(","))
+        except ValueError as error:
+            raise _malformed(str(error)) from None
+        port = int(found["port"] or SMP_PORT)
         if not 0 < port < 2**16:
             raise _malformed("its port is none")
-        server = cls(key_hash, hosts, port, found["password"])
-        if server.fingerprint != found["fingerprint"].rstrip("="):
-            raise _malformed("its fingerprint ends in bits that mean nothing")
-        return server
+        return cls(key_hash, hosts, port, found["password"])
 
     @property
     def fingerprint(self) -> str:
@@ -71,13 +68,8 @@ class SmpServer:
         return self._write("" if self.password is None else f":{self.password}")
 
     def _write(self, password: str) -> str:
-        port = "" if self.port == DEFAULT_PORT else f":{self.port}"
+        port = "" if self.port == SMP_PORT else f":{self.port}"
         return f"smp://{self.fingerprint}{password}@{','.join(self.hosts)}{port}"
-
-
-def is_onion(host: str) -> bool:
-    """Say whether a host is an onion service; anything else is reached through an exit relay."""
-    return host.endswith(".onion")
 
 
 def _malformed(detail: str) -> UsageError:

@@ -1,4 +1,4 @@
-"""Asking whether a messaging server answers: what is sent, and what becomes of every sort of answer."""
+"""A look at messaging servers: what is sent, and what becomes of every sort of answer."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from socks_proxy import DOMAIN_NAME, RecordingSocks
 
-from onion_rdv.client import messaging
-from onion_rdv.client.messaging import Hello, MessagingServer, Probe, probe
+from onion_rdv.client.look import Look, look
+from onion_rdv.client.messaging import Hello, MessagingServer
+from onion_rdv.tor import socks as tor_socks
 
 PEM = Path(__file__).parent.parent / "data" / "throw_away_tls.pem"
 HOST = "messaging.invalid"
@@ -19,7 +20,7 @@ HOST = "messaging.invalid"
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(messaging, "_PAUSE", 0)
+    monkeypatch.setattr(tor_socks, "_PAUSES", (0, 0))
 
 
 def server(hello: Hello) -> MessagingServer:
@@ -52,8 +53,8 @@ class TlsServer:
 async def test_smp_is_greeted_with_tls_1_3_and_no_name() -> None:
     answering = TlsServer()
     async with RecordingSocks([answering]) as proxy:
-        answer = await probe(server(Hello.SMP), proxy.socks, timeout=20)
-    assert answer == Probe(reachable=True, detail="it answers with TLS 1.3; its identity was not checked")
+        answer = await look(server(Hello.SMP), proxy.socks, timeout=20)
+    assert answer == Look(reachable=True, detail="it answers with TLS 1.3; its identity was not checked")
     assert answering.names == [None]
     assert answering.protocols == ["smp/1"]
     request = proxy.requests[0]
@@ -62,7 +63,7 @@ async def test_smp_is_greeted_with_tls_1_3_and_no_name() -> None:
 
 async def test_smp_is_not_greeted_with_older_tls() -> None:
     async with RecordingSocks([TlsServer(tls13=False)]) as proxy:
-        answer = await probe(server(Hello.SMP), proxy.socks, timeout=20)
+        answer = await look(server(Hello.SMP), proxy.socks, timeout=20)
     assert not answer.reachable
     assert "does not answer as such a server should" in answer.detail
 
@@ -70,7 +71,7 @@ async def test_smp_is_not_greeted_with_older_tls() -> None:
 async def test_https_is_greeted_by_name() -> None:
     answering = TlsServer()
     async with RecordingSocks([answering]) as proxy:
-        assert (await probe(server(Hello.HTTPS), proxy.socks, timeout=20)).reachable
+        assert (await look(server(Hello.HTTPS), proxy.socks, timeout=20)).reachable
     assert answering.names == [HOST]
 
 
@@ -83,8 +84,8 @@ async def test_http_is_asked_for_nothing_but_its_head() -> None:
         await writer.drain()
 
     async with RecordingSocks([answer_http]) as proxy:
-        answer = await probe(server(Hello.HTTP), proxy.socks, timeout=20)
-    assert answer == Probe(reachable=True, detail="it answers with HTTP status 404")
+        answer = await look(server(Hello.HTTP), proxy.socks, timeout=20)
+    assert answer == Look(reachable=True, detail="it answers with HTTP status 404")
     assert asked == [f"HEAD / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode()]
 
 
@@ -95,7 +96,7 @@ async def test_anything_else_is_only_connected_to() -> None:
         received.append(await reader.read())
 
     async with RecordingSocks([listen]) as proxy:
-        assert (await probe(server(Hello.TCP), proxy.socks, timeout=20)).reachable
+        assert (await look(server(Hello.TCP), proxy.socks, timeout=20)).reachable
         async with asyncio.timeout(20):
             while not received:
                 await asyncio.sleep(0.01)
@@ -111,7 +112,7 @@ async def test_something_else_listens_there(said: bytes, hello: Hello) -> None:
         await writer.drain()
 
     async with RecordingSocks([say]) as proxy:
-        answer = await probe(server(hello), proxy.socks, timeout=20)
+        answer = await look(server(hello), proxy.socks, timeout=20)
     assert not answer.reachable
     assert answer.detail.isprintable()
 
@@ -119,7 +120,7 @@ async def test_something_else_listens_there(said: bytes, hello: Hello) -> None:
 @pytest.mark.parametrize(("code", "says", "tries"), [(5, "nothing listens", 1), (0xF0, "no descriptor", 3)])
 async def test_refusals(code: int, says: str, tries: int) -> None:
     async with RecordingSocks([code]) as proxy:
-        answer = await probe(server(Hello.SMP), proxy.socks, timeout=20)
+        answer = await look(server(Hello.SMP), proxy.socks, timeout=20)
     assert not answer.reachable
     assert says in answer.detail
     assert len({request.credentials for request in proxy.requests}) == len(proxy.requests) == tries
@@ -131,7 +132,7 @@ async def test_a_server_that_says_nothing() -> None:
         await asyncio.sleep(60)
 
     async with RecordingSocks([wait]) as proxy:
-        answer = await probe(server(Hello.HTTP), proxy.socks, timeout=0.5)
+        answer = await look(server(Hello.HTTP), proxy.socks, timeout=0.5)
     assert not answer.reachable
     assert "no answer within" in answer.detail
 
@@ -139,6 +140,6 @@ async def test_a_server_that_says_nothing() -> None:
 async def test_tor_that_went_away() -> None:
     async with RecordingSocks([5]) as proxy:
         gone = proxy.socks
-    answer = await probe(server(Hello.TCP), gone, timeout=5)
+    answer = await look(server(Hello.TCP), gone, timeout=5)
     assert not answer.reachable
     assert "nothing answers at the SOCKS port" in answer.detail
