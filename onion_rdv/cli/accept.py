@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from onion_rdv.cli.invited import get_passphrase, open_bucket, warn_of_unknown_server
 from onion_rdv.cli.qr import draw
 from onion_rdv.cli.route import Route, route_options, tor_route
-from onion_rdv.cli.secret_input import ask, read_passphrase_file, read_secret, refuse_to_share_stdin
+from onion_rdv.cli.secret_input import read_secret, refuse_to_share_stdin
 from onion_rdv.cli.settings import EPILOG, option
 from onion_rdv.cli.terminal import complain, emit, emit_json, printable, say, warn
 from onion_rdv.errors import (
     MessagingCheckFailed,
     MessagingServerUnreachable,
-    NoEntryOpens,
     NotHandedOver,
     RdvError,
     UsageError,
@@ -26,12 +25,9 @@ from onion_rdv.errors import (
 from onion_rdv.protocol import Invite
 
 if TYPE_CHECKING:
-    from onion_rdv.client.accept import Acceptance
     from onion_rdv.client.look import Look
     from onion_rdv.client.messaging import MessagingServer
     from onion_rdv.tor.socks import SocksPort
-
-_PROMPTS = 3  # how often a person may try another passphrase on the same bucket
 
 
 @click.command(epilog=EPILOG)
@@ -58,8 +54,8 @@ def accept(
     """
     refuse_to_share_stdin(invite, "invite", passphrase_file)
     parsed = Invite.parse(read_secret(invite, "invite"))
-    _warn_of_unknown_server(parsed, server)
-    passphrase = _get_passphrase(parsed, passphrase_file)
+    warn_of_unknown_server(parsed, server)
+    passphrase = get_passphrase(parsed, passphrase_file)
     wanted = _Wanted(more["as_json"], look=probe != "no", required=probe == "require", qr=more["qr"])
     link, seen = asyncio.run(_accept(parsed, passphrase, Route.of(more), wanted))
     error = seen.failure(required=wanted.required)
@@ -118,12 +114,8 @@ class _Seen:
 
 
 async def _accept(invite: Invite, passphrase: str | None, route: Route, wanted: _Wanted) -> tuple[str, _Seen]:
-    from onion_rdv.client.accept import Acceptance
-
     async with tor_route(route) as socks:
-        acceptance = Acceptance(invite, socks, timeout=route.timeout)
-        say("fetching the bucket ...")
-        link = await _open(acceptance, passphrase)
+        link = await open_bucket(invite, passphrase, socks, route.timeout)
         _refuse_a_talk(link)
         if not link.isprintable():
             warn(f"the link holds characters that cannot be seen: {printable(link)}")
@@ -161,20 +153,6 @@ def _open_in_the_app(link: str) -> None:
     say("handed to the app; whether it goes through Tor is a setting of its own (network, SOCKS proxy)")
 
 
-async def _open(acceptance: Acceptance, passphrase: str | None) -> str:
-    """Open the bucket; where the passphrase is typed, a slip of the finger costs no second fetch."""
-    if passphrase is not None:
-        return await acceptance.open(passphrase)
-    for tries_left in reversed(range(_PROMPTS)):
-        try:
-            return await acceptance.open(ask("passphrase"))
-        except NoEntryOpens as error:
-            if not tries_left:
-                raise
-            complain(error)
-    raise NoEntryOpens  # pragma: no cover - the loop above always ends before
-
-
 async def _look(link: str, socks: SocksPort, timeout: float, wanted: _Wanted) -> _Seen:
     from onion_rdv.client.look import look
     from onion_rdv.client.messaging import messaging_server
@@ -187,23 +165,3 @@ async def _look(link: str, socks: SocksPort, timeout: float, wanted: _Wanted) ->
     way = "" if server.is_onion else ", through an exit relay"
     say(f"asking the messaging server {server.host} over a circuit of its own{way} ...")
     return _Seen(server, await look(server, socks, timeout=timeout))
-
-
-def _get_passphrase(invite: Invite, file: Path | None) -> str | None:
-    """Give the passphrase, or None where it has to be asked for."""
-    if file is not None:
-        return read_passphrase_file(file)
-    if invite.passphrase is None and not sys.stdin.isatty():
-        raise UsageError("there is no passphrase", hint="name a file with --passphrase-file (- is stdin)")
-    return invite.passphrase
-
-
-def _warn_of_unknown_server(invite: Invite, servers: tuple[str, ...]) -> None:
-    from onion_rdv.client.server import RendezvousServer
-
-    known = [RendezvousServer.parse(server) for server in servers]
-    if known and RendezvousServer(invite.onion_key, invite.port) not in known:
-        warn(
-            f"the invite names a rendezvous server that is not among yours ({invite.onion_address}); whoever"
-            " invites chooses the server, and may see when it is asked"
-        )
