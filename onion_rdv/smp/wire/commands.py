@@ -7,7 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 from onion_rdv.errors import MalformedBlock
-from onion_rdv.smp.wire.encoding import Reader, boolean, large, maybe, short
+from onion_rdv.smp.wire.encoding import Reader, boolean, large, maybe, several, short
 from onion_rdv.smp.wire.keys import Kind, PublicKey
 from onion_rdv.smp.wire.transmissions import ENTITY_ID_SIZE
 
@@ -235,6 +235,27 @@ class LinkKey(_WithKey):
 
 
 @dataclass(frozen=True, slots=True)
+class RecipientKeys:
+    """Change who may receive from a contact queue; one key or more."""
+
+    TAG: ClassVar = b"RKEY"
+
+    keys: tuple[PublicKey, ...]
+
+    def encode(self, version: int) -> bytes:  # noqa: ARG002
+        """Give its bytes."""
+        return self.TAG + b" " + several([short(key.encode()) for key in self.keys])
+
+    @classmethod
+    def read(cls, reader: Reader) -> Self:
+        """Take it from a command."""
+        keys = reader.several(lambda: PublicKey.decode(reader.short(), _WHAT, *_AUTHORIZATION_KINDS))
+        if not keys:
+            raise reader.fault("it names no key")
+        return cls(tuple(keys))
+
+
+@dataclass(frozen=True, slots=True)
 class LinkSet:
     """Change what the link to a queue leads to."""
 
@@ -300,6 +321,7 @@ Command = (
     | SenderKey
     | LinkGet
     | LinkKey
+    | RecipientKeys
     | LinkSet
     | LinkDelete
     | Send
@@ -314,7 +336,7 @@ _BARE: Final[dict[bytes, Callable[[], Command]]] = {
     command.TAG: command for command in (Ping, Sub, Get, Off, Delete, Que, LinkGet, LinkDelete)
 }
 _READ: Final[dict[bytes, Callable[[Reader], Command]]] = {
-    command.TAG: command.read for command in (Key, SenderKey, LinkKey, LinkSet, Send, Ack)
+    command.TAG: command.read for command in (Key, SenderKey, LinkKey, RecipientKeys, LinkSet, Send, Ack)
 }
 
 

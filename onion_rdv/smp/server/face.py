@@ -1,0 +1,185 @@
+"""The face of a messaging server: it listens on a Unix socket, and lets so many connections in.
+
+Nothing is logged about a connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from onion_rdv.errors import MalformedBlock, SettingsError
+from onion_rdv.smp.server.block_stream import BlockStream
+from onion_rdv.smp.server.certificates import load_identity, load_leaf
+from onion_rdv.smp.server.connection import Connection
+from onion_rdv.tor.onion_service.listening import UnixListener
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from onion_rdv.smp.server.certificates import Identity, Leaf
+    from onion_rdv.smp.server.house import House
+
+_LOGGER = logging.getLogger("onion_rdv.messaging")
+
+DEFAULT_MAX_CONNECTIONS = 2048
+
+DEFAULT_PATIENCE = 60.0
+"""Seconds for a client's part of TLS and its hello together, and for taking what it was answered."""
+
+DEFAULT_IDLE = 6 * 3600.0
+"""Seconds after which a connection ends that asks for nothing and waits for nothing (simplexmq's default too)."""
+
+_LOOK_ROUND = 60.0
+"""Seconds between two looks for idle connections, and at the certificate."""
+
+
+class MessagingFace:
+    """Serves queues over SMP on a Unix socket."""
+
+    def __init__(
+        self,
+        house: House,
+        directory: Path,
+        identity: Identity,
+        leaf: Leaf,
+        *,
+        max_connections: int = DEFAULT_MAX_CONNECTIONS,
+        patience: float = DEFAULT_PATIENCE,
+        idle: float = DEFAULT_IDLE,
+        look_round: float = _LOOK_ROUND,
+    ) -> None:
+        """Prepare to serve; ``house.store`` stays the caller's to close after :meth:`stop`.
+
+        ``directory`` is where the identity and the leaf are kept. ``max_connections`` may be open at once; the next
+        one is closed. ``patience`` and ``idle`` are in seconds.
+        """
+        self._house = house
+        self._directory = directory
+        self._identity = identity
+        self._leaf = leaf
+        self._max_connections = max_connections
+        self._patience = patience
+        self._idle = idle
+        self._look_round = look_round
+        self._listener: UnixListener | None = None
+        self._server: asyncio.Server
+        self._round: asyncio.Task[None]
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._streams: dict[asyncio.Task[None], BlockStream] = {}  # those that have done TLS
+        self._connections: dict[Connection, BlockStream] = {}
+
+    @classmethod
+    async def at_home(cls, house: House, directory: Path, **settings: Any) -> MessagingFace:
+        """Prepare to serve with the identity in a directory, which is made where there is none.
+
+        Raises :class:`~onion_rdv.errors.SettingsError`.
+        """
+        identity = await asyncio.to_thread(load_identity, directory)
+        leaf = await asyncio.to_thread(load_leaf, directory, identity, datetime.now(UTC))
+        return cls(house, directory, identity, leaf, **settings)
+
+    @property
+    def fingerprint(self) -> bytes:
+        """The 32 bytes by which links name the server."""
+        return self._identity.fingerprint
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._tasks)
+
+    async def start(self, path: Path, mode: int) -> None:
+        """Listen at ``path`` with this mode; raises as :class:`UnixListener` does."""
+        self._listener = UnixListener(path, mode)
+        await self.start_on(self._listener.socket)
+
+    async def start_on(self, listener: socket.socket) -> None:
+        """Serve on a Unix stream socket that listens already; it is closed by :meth:`stop`, its name stays."""
+        # From Python 3.13 on, asyncio would take the name away by itself, also one that is not ours.
+        keep_name: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(lambda: _Arrival(self._arrived), sock=listener, **keep_name)
+        self._round = asyncio.create_task(self._go_round())
+
+    async def stop(self, patience: float = 5.0) -> None:
+        """Accept nothing more, answer what has come, and close."""
+        if self._listener is not None:
+            self._listener.unlink()
+        self._server.close()
+        self._round.cancel()
+        for stream in self._streams.values():
+            stream.finish()
+        if self._streams:
+            await asyncio.wait(self._streams.keys(), timeout=patience)
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await self._server.wait_closed()
+
+    def _arrived(self, transport: asyncio.Transport) -> None:
+        if len(self._tasks) >= self._max_connections:
+            transport.abort()
+            return
+        task = asyncio.create_task(self._serve(transport))
+        self._tasks.add(task)
+        task.add_done_callback(self._gone)
+
+    def _gone(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._streams.pop(task, None)
+
+    async def _serve(self, transport: asyncio.Transport) -> None:
+        try:
+            async with asyncio.timeout(self._patience):
+                leaf = self._leaf
+                stream = await BlockStream.accept(transport, leaf.context, self._patience)
+                self._streams[cast("asyncio.Task[None]", asyncio.current_task())] = stream
+                connection = await Connection.greet(stream, self._identity, leaf, self._house)
+            self._connections[connection] = stream
+            try:
+                await connection.run(self._patience)
+            finally:
+                del self._connections[connection]
+        except (OSError, MalformedBlock):  # it went, or it is no client of SMP; time-outs are OSError
+            transport.abort()
+        except asyncio.CancelledError:
+            transport.abort()
+            raise
+        except Exception as error:  # noqa: BLE001  # one client's fault is nobody else's
+            transport.abort()
+            _LOGGER.error("a connection met a fault inside (%s)", type(error).__name__)  # noqa: TRY400
+
+    async def _go_round(self) -> None:
+        while True:
+            await asyncio.sleep(self._look_round)
+            too_long_ago = time.monotonic() - self._idle
+            for connection, stream in self._connections.items():
+                if connection.is_idle and connection.active_at < too_long_ago:
+                    stream.finish()
+            now = datetime.now(UTC)
+            if now >= self._leaf.renew_at:
+                try:
+                    self._leaf = await asyncio.to_thread(load_leaf, self._directory, self._identity, now)
+                except SettingsError as error:
+                    _LOGGER.error("%s; %s", error.message, error.hint)  # noqa: TRY400
+
+
+class _Arrival(asyncio.Protocol):
+    """A connection before anything is known of it."""
+
+    def __init__(self, arrived: Callable[[asyncio.Transport], None]) -> None:
+        self._arrived = arrived
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Read nothing until TLS does, and take it in."""
+        stream = cast("asyncio.Transport", transport)
+        stream.pause_reading()
+        self._arrived(stream)
