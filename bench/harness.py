@@ -46,8 +46,16 @@ def _wait(ready: Callable[[], bool], process: subprocess.Popen[str]) -> None:
 
 def load(kind: str, address: str | Path | int, *, seconds: float, connections: int, link: bytes = b"") -> float:
     """Have a process of its own ask a server as fast as it answers; gives answers a second."""
-    command = [sys.executable, BENCH / "load.py", kind, address, "--link", link.hex()]
-    command += ["--seconds", seconds, "--connections", connections]
+    return _answers_a_second("load.py", kind, address, "--link", link.hex(), seconds=seconds, connections=connections)
+
+
+def messaging_load(directory: Path, *, seconds: float, connections: int) -> float:
+    """Have a process of its own send messages round a messaging server; gives messages a second."""
+    return _answers_a_second("messaging_load.py", directory, seconds=seconds, connections=connections)
+
+
+def _answers_a_second(script: str, *arguments: str | Path | int, seconds: float, connections: int) -> float:
+    command = [sys.executable, BENCH / script, *arguments, "--seconds", seconds, "--connections", connections]
     done = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True)
     result = json.loads(done.stdout)
     return float(result["answered"] / result["seconds"])

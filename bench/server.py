@@ -1,4 +1,4 @@
-"""The rendezvous server beside its peers: stores and fetches a second over HTTP on its Unix socket.
+"""The servers beside their peers: stores, fetches and messages a second on their Unix sockets.
 
 Everything is measured in turn, in rounds, under the same load; each server is a process of its own, and idle while
 another one is measured.
@@ -21,7 +21,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from harness import BENCH, in_turn, load, server
+from harness import BENCH, in_turn, load, messaging_load, server
 from rendezvous import ONION_KEY
 from rows import Row, show
 
@@ -31,6 +31,7 @@ from onion_rdv.protocol.exchange import FETCH_PATH, REPLY_BODY_SIZE, REPLY_SIZE,
 CONNECTIONS = 16
 STORES_BESIDE_MAILBOX = 5
 FETCHES_BESIDE_BARE = 0.8
+MESSAGES_BESIDE_MAILBOX = 2
 
 
 class Rendezvous:
@@ -108,7 +109,11 @@ class Measurement:
             servers.enter_context(server(*uncached.command("--cached-buckets", "0")))
             bare = directory / "bare"
             servers.enter_context(server(sys.executable, BENCH / "bare.py", bare))
+            messaging = directory / "messaging"
+            messaging.mkdir()
+            servers.enter_context(server(sys.executable, BENCH / "messaging_server.py", messaging))
             contenders = {
+                "message": partial(messaging_load, messaging, seconds=self.seconds, connections=CONNECTIONS),
                 "store": partial(self._stores, ours),
                 "fetch": partial(self._fetches, ours),
                 "fetch from the file": partial(self._fetches, uncached),
@@ -148,6 +153,8 @@ class Measurement:
         if "mailbox" in measured:
             name = f"stores, {CONNECTIONS} connections / magic-wormhole-mailbox-server's adds"
             self.rows.append(Row(name, ratios("store", "mailbox"), STORES_BESIDE_MAILBOX, "high"))
+            name = f"SMP messages sent and received, {CONNECTIONS} connections / the same server's adds"
+            self.rows.append(Row(name, ratios("message", "mailbox"), MESSAGES_BESIDE_MAILBOX, "high"))
         name = f"fetches, {CONNECTIONS} connections / a bare aiohttp handler, 16 KiB"
         self.rows.append(Row(name, ratios("fetch", "bare"), FETCHES_BESIDE_BARE, "high"))
         for ours, beside in (
