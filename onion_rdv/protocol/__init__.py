@@ -16,6 +16,7 @@ from onion_rdv.protocol.keys import SALT_SIZE, EntryKeys, derive_keys
 from onion_rdv.protocol.link import decode_link, encode_link
 from onion_rdv.protocol.onion import DEFAULT_PORT, ONION_KEY_SIZE, decode_onion_address, encode_onion_address
 from onion_rdv.protocol.passphrase import normalise_passphrase
+from onion_rdv.protocol.short_link import SMP_PORT, LinkScheme, LinkType, ShortLink, is_short_link
 
 __all__ = [
     "BUCKET_ENTRIES",
@@ -26,10 +27,14 @@ __all__ = [
     "ENTRY_SIZE",
     "ONION_KEY_SIZE",
     "SALT_SIZE",
+    "SMP_PORT",
     "BucketId",
     "EntryKeys",
     "Invite",
     "Limits",
+    "LinkScheme",
+    "LinkType",
+    "ShortLink",
     "bucket_link",
     "check_bucket_id",
     "check_entry",
@@ -38,6 +43,7 @@ __all__ = [
     "derive_keys",
     "encode_link",
     "encode_onion_address",
+    "is_short_link",
     "normalise_passphrase",
     "open_bucket",
     "open_bucket_with",

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data"
 
 VECTORS: list[dict[str, Any]] = json.loads((DATA / "vectors.json").read_text())["vectors"]
+KIND1_VECTORS: list[dict[str, Any]] = json.loads((DATA / "kind1_vectors.json").read_text())["vectors"]
 MUST_FAIL: list[dict[str, Any]] = json.loads((DATA / "must_fail.json").read_text())["cases"]
 
 FIRST = VECTORS[0]
@@ -47,6 +48,11 @@ def cheap_argon2() -> Iterator[None]:
 def bucket_with(entries: dict[int, bytes], filling: bytes = bytes(ENTRY_SIZE)) -> bytes:
     """Make a bucket with entries at these places, and the filling at the others."""
     return b"".join(entries.get(place, filling) for place in range(BUCKET_ENTRIES))
+
+
+def plaintext_of(kind: int, body: bytes) -> bytes:
+    """Put a body of at most 206 bytes into a plaintext."""
+    return (bytes([kind, len(body)]) + body).ljust(208, b"\0")
 
 
 def flip(data: bytes, bit: int) -> bytes:

@@ -9,8 +9,9 @@ from itertools import groupby
 
 from argon2.low_level import Type, hash_secret_raw
 from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_encrypt as encrypt
-from protocol_material import FIRST, MUST_FAIL, ROOT
+from protocol_material import FIRST, KIND1_VECTORS, MUST_FAIL, ROOT
 
+from onion_rdv.protocol import LinkType
 from onion_rdv.protocol.exchange import Problem, bucket_reply
 
 DOCUMENT = (ROOT / "docs" / "protocol.md").read_text()
@@ -42,6 +43,7 @@ def test_every_must_stands_in_a_requirement() -> None:
 def test_what_is_cited_exists() -> None:
     assert set(re.findall(r"\b[A-Z]{2}-[0-9]+\b", DOCUMENT)) == set(NAMES)
     assert {case["breaks"] for case in MUST_FAIL} <= set(NAMES)
+    assert {"SL-1", "SL-2", "SL-3", "PL-4"} <= {case["breaks"] for case in MUST_FAIL}
 
 
 def test_every_operation_of_the_must_fail_cases_is_explained() -> None:
@@ -69,16 +71,75 @@ def test_the_problems_are_those_of_the_code() -> None:
     assert busy == {one.type for one in (Problem.TIMEOUT, Problem.INTERNAL, Problem.BUSY)}
 
 
-def worked_example() -> dict[str, bytes]:
+def steps_of(block: str) -> dict[str, str]:
     steps: dict[str, str] = {}
     name = ""
-    for line in blocks(section("Test vectors"))[0].splitlines():
+    for line in block.splitlines():
         if line.startswith("    "):
             steps[name] += line.strip()
         else:
             name = line
             steps[name] = ""
+    return steps
+
+
+def worked_example() -> dict[str, bytes]:
+    steps = steps_of(blocks(section("Test vectors"))[0])
     return {name: text.encode() if text.startswith("rdv:") else bytes.fromhex(text) for name, text in steps.items()}
+
+
+def parts_by_the_text(link: str) -> list[bytes]:
+    """Pack a link in canonical form, from the text alone: head, hosts and their end, port, fingerprint, id, key."""
+    start, _, rest = link.partition("#")
+    keys, _, query = rest.partition("?")
+    values = dict(parameter.split("=") for parameter in query.split("&") if parameter)
+    scheme, path = start.rsplit("/", 1)
+    head = "iacgr".index(path) | 8 * (scheme != "simplex:") | 16 * ("p" in values) | 32 * ("c" in values)
+    hosts = [scheme.removeprefix("https://")] if scheme != "simplex:" else []
+    hosts += values["h"].replace("%3A", ":").split("%2C") if "h" in values else []
+    *link_id, link_key = (base64.urlsafe_b64decode(key + "=" * (-len(key) % 4)) for key in keys.split("/"))
+    return [
+        bytes([head]),
+        *map(packed_host_by_the_text, hosts),
+        b"\0",
+        int(values["p"]).to_bytes(2, "big") if "p" in values else b"",
+        base64.urlsafe_b64decode(values["c"] + "=") if "c" in values else b"",
+        *link_id,
+        link_key,
+    ]
+
+
+def packed_host_by_the_text(host: str) -> bytes:
+    if re.fullmatch(r"[a-z2-7]{56}\.onion", host):
+        value = base64.b32decode(host[:56].upper())
+        key, checksum, version = value[:32], value[32:34], value[34:]
+        if version == b"\x03" and checksum == hashlib.sha3_256(b".onion checksum" + key + version).digest()[:2]:
+            return b"\xff" + key
+    return bytes([len(host)]) + host.encode()
+
+
+def test_the_packed_example_follows_from_the_text() -> None:
+    text = section("Packed links")
+    example = KIND1_VECTORS[0]
+    parts = parts_by_the_text(example["comes_back"])
+    assert list(steps_of(blocks(text)[1]).values()) == [part.hex() for part in parts]
+    assert b"".join(parts).hex() == example["packed"]
+    assert f"The packed form of `{example['link']}` has {len(b''.join(parts))} bytes:" in text
+
+
+def test_every_packed_vector_follows_from_the_text() -> None:
+    for vector in KIND1_VECTORS:
+        assert b"".join(parts_by_the_text(vector["comes_back"])).hex() == vector["packed"], vector["name"]
+
+
+def test_the_types_of_short_links_are_those_of_the_code() -> None:
+    (row,) = re.findall(r"^\| 0 to 2 \| the type: (.+); 5 to 7 are not assigned \|$", DOCUMENT, re.MULTILINE)
+    assert re.findall(r"([0-9]) (?:is )?`([a-z])`", row) == [
+        (str(number), kind.letter) for number, kind in enumerate(LinkType)
+    ]
+    assert re.findall(r"`([a-z])`(?: is)? an? ([a-z -]+)[,.]", section("Short links").replace("\n", " ")) == [
+        (kind.letter, kind.words) for kind in LinkType
+    ]
 
 
 def test_the_worked_example_follows_from_the_text() -> None:

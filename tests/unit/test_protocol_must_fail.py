@@ -16,6 +16,7 @@ from onion_rdv.protocol import (
     BucketId,
     Invite,
     Limits,
+    ShortLink,
     check_bucket_id,
     check_entry,
     decode_link,
@@ -51,6 +52,7 @@ OPERATIONS: dict[str, Callable[[dict[str, Any]], object]] = {
     "invite": lambda case: Invite.parse(case["invite"]),
     "passphrase": lambda case: normalise_passphrase(case["passphrase"]),
     "link": lambda case: encode_link(case["link"]),
+    "short-link": lambda case: ShortLink.parse(case["link"]),
     "plaintext": lambda case: decode_link(bytes.fromhex(case["plaintext"])),
     "bucket": open_case,
     "bucket-id": lambda case: BucketId.decode(bytes.fromhex(case["bucket_id"])),
@@ -78,13 +80,13 @@ def test_is_refused(name: str) -> None:
     assert case["text"].lower() in str(caught.value).lower()
 
 
-SECRET = [name for name, case in CASES.items() if case["operation"] in {"invite", "link", "passphrase"}]
+SECRET = [name for name, case in CASES.items() if case["operation"] in {"invite", "link", "short-link", "passphrase"}]
 
 
 @pytest.mark.parametrize("name", SECRET)
 def test_the_error_repeats_nothing_that_was_given(name: str) -> None:
     case = CASES[name]
-    given = case["input"][case["operation"]]
+    (given,) = case["input"].values()
     with pytest.raises(RdvError) as caught:
         OPERATIONS[case["operation"]](case["input"])
     said = f"{caught.value} {caught.value.hint}"
