@@ -47,13 +47,18 @@ def read_stdin(what: str) -> str:
 
 def read_passphrase_file(path: Path) -> str:
     """Read a passphrase from a file, or from stdin where it is named ``-``."""
+    return read_secret_file(path, "passphrase")
+
+
+def read_secret_file(path: Path, what: str) -> str:
+    """Read a secret from a file, or from stdin where it is named ``-``."""
     if str(path) == STDIN:
-        return read_stdin("passphrase")
+        return read_stdin(what)
     try:
         with path.open(encoding="utf-8") as file:
-            return _read(file.read, "passphrase")
+            return _read(file.read, what)
     except OSError as error:
-        raise UsageError(f"the passphrase file cannot be read ({error.strerror})", hint="check its name") from None
+        raise UsageError(f"the {what} file cannot be read ({error.strerror})", hint="check its name") from None
 
 
 def ask(what: str, *, again: bool = False) -> str:

@@ -1,7 +1,8 @@
 """Settings: an option on the command line, else ``ONION_RDV_NAME``, else the file, else the default.
 
 The file is TOML, ``~/.config/onion-rdv/config.toml`` (or where ``XDG_CONFIG_HOME`` or ``ONION_RDV_CONFIG`` say). Its
-keys are the options' names with underscores; those of ``serve`` stand in a table of that name.
+keys are the options' names with underscores; those of ``serve`` and of ``messaging serve`` stand in tables named
+``serve`` and ``messaging``.
 """
 
 from __future__ import annotations
@@ -39,17 +40,20 @@ _GENERAL: dict[str, type | tuple[type, ...]] = {
     "max_clock_skew": int,
     "max_bucket_number": int,
     "probe": str,
+    "messaging_server": str,
     "words": int,
 }
-_SERVE: dict[str, type | tuple[type, ...]] = {
+_ONION_SERVICE: dict[str, type | tuple[type, ...]] = {
     "listen": str,
     "port": int,
     "onion_service_dir": str,
-    "window": int,
-    "lifetime": int,
     "max_streams": int,
     "proof_of_work": bool,
     "authorized_client": list,
+}
+_TABLES: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "serve": {**_ONION_SERVICE, "window": int, "lifetime": int},
+    "messaging": {**_ONION_SERVICE, "password_file": str, "lifetime": int},
 }
 _NAMES = {str: "a string", int: "a whole number", list: "a list of strings", bool: "true or false"}
 
@@ -94,13 +98,14 @@ def load(command: str) -> MutableMapping[str, Any]:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{file}: {error}") from None
-    serve = content.pop("serve", {})
-    if not isinstance(serve, dict):
-        raise SettingsError(f"{file}: serve has to be a table")
+    tables = {name: content.pop(name, {}) for name in _TABLES}
     _check(content, _GENERAL, text, file)
-    _check(serve, _SERVE, text, file)
-    values: dict[str, Any] = {**content, **(serve if command == "serve" else {})}
-    return {command: values}
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise SettingsError(f"{file}: {name} has to be a table")
+        _check(table, _TABLES[name], text, file)
+    values: dict[str, Any] = {**content, **tables.get(command, {})}
+    return {command: {"serve": values} if command == "messaging" else values}
 
 
 def _check(values: dict[str, Any], known: dict[str, type | tuple[type, ...]], text: str, file: Path) -> None:

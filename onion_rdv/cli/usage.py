@@ -14,6 +14,7 @@ For people:
 
 For operators:
   serve             run a rendezvous server as an onion service
+  messaging serve   run a small messaging server as an onion service
 
 To try it:
   demo              show one rendezvous over a private Tor network

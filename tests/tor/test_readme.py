@@ -126,4 +126,4 @@ def test_the_settings_shown_are_known() -> None:
     content = tomllib.loads("\n".join(shown("toml")))
     serve = content.pop("serve")
     settings._check(content, settings._GENERAL, "", Path("README.md"))
-    settings._check(serve, settings._SERVE, "", Path("README.md"))
+    settings._check(serve, settings._TABLES["serve"], "", Path("README.md"))

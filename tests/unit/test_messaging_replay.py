@@ -1,4 +1,4 @@
-"""The recorded client's side of a conversation with a real server, said to ours: every answer is of the recorded kind.
+"""The recorded client's side of a conversation with a real server, said to ours: its answers are of the same kinds.
 
 The session ids and the ids that a server chooses differ, so commands are rebuilt with the recorded keys.
 """
@@ -10,19 +10,19 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from messaging_server import Client, running
 from smp_meanings import MEANINGS
+from smp_server import Client, running
 from smp_transcript import BLOCKS, CONNECTIONS, KEYS, Block
 
 from onion_rdv.errors import MalformedBlock
 from onion_rdv.smp.wire.crypto import agreed_box_key
 from onion_rdv.smp.wire.envelopes import Delivery
-from onion_rdv.smp.wire.keys import PublicKey
 from onion_rdv.smp.wire.replies import Ids, Info, Lnk, Msg, Reply, parse_reply
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from onion_rdv.smp.wire.keys import PublicKey
     from onion_rdv.smp.wire.transmissions import Transmission
 
 CONVERSATION = [block for block in BLOCKS if block.connection.startswith("v")]

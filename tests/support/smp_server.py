@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import ssl
+import time
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -54,16 +55,13 @@ async def running(
     directory: Path,
     *,
     password: bytes | None = None,
-    clock: Callable[[], float] | None = None,
+    clock: Callable[[], float] = time.time,
     store_settings: dict[str, Any] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Running]:
     """Run a server whose state is in a directory."""
-    store_settings = dict(store_settings or {})
-    if clock is not None:
-        store_settings["clock"] = clock
-    store = await QueueStore.open(directory / "queues.sqlite", **store_settings)
-    house = House(store, password, **({} if clock is None else {"clock": clock}))
+    store = await QueueStore.open(directory / "queues.sqlite", clock=clock, **(store_settings or {}))
+    house = House(store, password, clock)
     face = await MessagingFace.at_home(house, directory, **settings)
     try:
         await face.start(directory / "smp", 0o600)

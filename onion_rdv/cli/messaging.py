@@ -1,0 +1,71 @@
+"""``onion-rdv messaging``: what is about a messaging server of one's own."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from onion_rdv.cli.secret_input import read_secret_file
+from onion_rdv.cli.service_options import keeping_options, onion_options, onion_settings, run_service
+from onion_rdv.cli.settings import EPILOG, option, state_directory
+from onion_rdv.errors import UsageError
+from onion_rdv.protocol.short_link import SMP_PORT
+
+_LIFETIME = 21 * 24 * 3600
+_MAX_STREAMS = 8  # a person's program has one connection, or two while one of them fails
+
+
+@click.group()
+def messaging() -> None:
+    """Run a messaging server of your own, where two people go on after a rendezvous."""
+
+
+@messaging.command(epilog=EPILOG + " There, those of messaging serve stand in a table [messaging].")
+@onion_options(port=SMP_PORT, max_streams=_MAX_STREAMS)
+@option(
+    "--password-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Let only those make queues who know the password in this file. Default: everybody.",
+)
+@option(
+    "--lifetime",
+    type=click.IntRange(min=60),
+    default=_LIFETIME,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a message waits at most.",
+)
+@keeping_options("the onion key, the server's identity and its queues")
+def serve(state_dir: Path | None, password_file: Path | None, **options: Any) -> None:
+    """Run a messaging server as an onion service, until it is stopped (Ctrl-C, SIGTERM).
+
+    It speaks the part of SMP (versions 15 to 18) that onion-rdv and a SimpleX app need for links and messages between
+    two people, and is meant for demonstrations, tests and small private deployments; see docs/messaging-server.md.
+
+    Its full address is printed when the descriptor is with Tor's directories, with the password where there is one,
+    and stays the same over restarts of the server and of tor. Connections and commands are never logged.
+    """
+    from onion_rdv.smp.server.service import MessagingSettings
+    from onion_rdv.smp.server.service import serve as run_server
+
+    directory = state_directory(state_dir).absolute()
+    settings = MessagingSettings(
+        **onion_settings(options, directory / "messaging"),
+        password=None if password_file is None else _read_password(password_file),
+        lifetime=options["lifetime"],
+    )
+    run_service(partial(run_server, settings), options, own_directory=directory / "messaging-tor")
+
+
+def _read_password(path: Path) -> str:
+    password = read_secret_file(path, "password")
+    if not 0 < len(password) < 256 or not all("!" <= letter <= "~" and letter not in "@:/" for letter in password):
+        raise UsageError(
+            "the password does not fit into an address",
+            hint="use 1 to 255 letters, digits and signs of plain ASCII, without spaces and @ : /",
+        )
+    return password

@@ -1,0 +1,148 @@
+"""What every server command can be told, and how it says that it is ready."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from onion_rdv.cli.settings import option
+from onion_rdv.cli.terminal import ProgressBar, emit, emit_json, printable, say, warn
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from onion_rdv.tor.onion_service.hosting import Ready
+    from onion_rdv.tor.supply import ControlSupply
+
+_DEFAULT_MAX_STREAMS = 16
+
+
+def onion_options(port: int, max_streams: int = _DEFAULT_MAX_STREAMS) -> Callable[[Callable[..., Any]], Any]:
+    """Give a command the options about its onion service, with these defaults."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for one in (
+            option("--authorized-client", multiple=True, metavar="KEY",
+                   help="Serve only the owner of this x25519 public key."),
+            option("--proof-of-work/--no-proof-of-work", default=True, show_default=True,
+                   help="Let tor ask clients for work under load."),
+            option("--max-streams", type=click.IntRange(0, 65535), default=max_streams, show_default=True,
+                   help="Streams a circuit may have at a time; one more closes it. 0: any number."),
+            option("--listen", type=click.Path(path_type=Path, dir_okay=False), metavar="PATH",
+                   help="Unix socket where tor hands over streams. Default: one that tor can enter."),
+            option("--port", type=click.IntRange(1, 65535), default=port, show_default=True,
+                   help="The onion service's port."),
+        ):  # fmt: skip
+            command = one(command)
+        return command
+
+    return decorate
+
+
+def keeping_options(what: str) -> Callable[[Callable[..., Any]], Any]:
+    """Give a command the options about tor and about where it keeps what; the last is ``--json``."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for one in (
+            click.option("--json", "as_json", is_flag=True, help="When it is ready, print one JSON object."),
+            option("--state-dir", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+                   help=f"Where {what} are kept."),
+            option("--torrc", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+                   help="More torrc lines (bridges) for a tor of our own."),
+            option("--control-password-file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+                   help="Password for the control port, where no cookie is readable."),
+            option("--control", metavar="ADDRESS",
+                   help="Tor's control port: HOST:PORT or unix:PATH. Default: the usual places, then a tor of our"
+                        " own."),
+            option("--onion-service-dir", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+                   help="Have tor keep the key, in this HiddenServiceDir. Default: it is kept here."),
+        ):  # fmt: skip
+            command = one(command)
+        return command
+
+    return decorate
+
+
+def onion_settings(options: Mapping[str, Any], state_directory: Path) -> dict[str, Any]:
+    """Give what a server's settings take from a command's options."""
+    return {
+        "state_directory": state_directory,
+        "socket": options["listen"].absolute() if options["listen"] else None,
+        "port": options["port"],
+        "onion_service_dir": options["onion_service_dir"],
+        "max_streams": options["max_streams"],
+        "proof_of_work": options["proof_of_work"],
+        "authorized_clients": options["authorized_client"],
+    }
+
+
+def run_service(
+    run: Callable[..., Awaitable[None]],
+    options: Mapping[str, Any],
+    *,
+    own_directory: Path,
+) -> None:
+    """Run a server until SIGINT or SIGTERM.
+
+    ``run`` is a service's ``serve`` that has its settings; a tor of our own keeps its data in ``own_directory``.
+    """
+    from onion_rdv.tor.supply import ControlSupply
+
+    async def supplied() -> None:
+        with ProgressBar("tor") as progress:
+            supply = ControlSupply(
+                options["control"],
+                own_directory=own_directory,
+                password_file=options["control_password_file"],
+                extra_torrc=options["torrc"],
+                progress=progress,
+            )
+            try:
+                await _until_stopped(run, supply, progress, as_json=options["as_json"])
+            finally:
+                await supply.close()
+
+    asyncio.run(supplied())
+
+
+async def _until_stopped(
+    run: Callable[..., Awaitable[None]], supply: ControlSupply, progress: ProgressBar, *, as_json: bool
+) -> None:
+    def tell_state(state: str) -> None:
+        progress.finish()
+        say(f"onion service: {printable(state)}")
+
+    def tell_ready(ready: Ready) -> None:
+        progress.finish()
+        for warning in ready.warnings:
+            warn(warning)
+        work = "asks for work under load" if ready.proof_of_work else "has no proof of work"
+        say(f"ready; tor {work}. clients name this server so:")
+        _announce(ready, as_json=as_json)
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await run(supply, stop=stop, on_ready=tell_ready, on_state=tell_state, progress=progress)
+    say("stopped")
+
+
+def _announce(ready: Ready, *, as_json: bool) -> None:
+    if as_json:
+        emit_json(
+            {
+                "server": ready.server,
+                "onion_address": ready.address,
+                "port": ready.port,
+                "proof_of_work": ready.proof_of_work,
+            }
+        )
+    else:
+        emit(ready.server)
+    sys.stdout.flush()
