@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 DEFAULT_WORDS = 5
 MIN_WORDS, MAX_WORDS = 3, 12
@@ -58,6 +62,15 @@ def measure(passphrase: str) -> Strength:
 
     guesses = float(zxcvbn(passphrase[:_ZXCVBN_LIMIT])["guesses"])
     return Strength(guesses / 2 / GUESSES_A_SECOND)
+
+
+def code_words(code: Sequence[int]) -> list[str]:
+    """Give the words of a talk's code: those at these places of the whole list, in alphabetical order."""
+    from xkcdpass.xkcd_password import locate_wordfile
+
+    with open(locate_wordfile("eff-long"), encoding="ascii") as file:  # noqa: PTH123 - it gives a string
+        listed = sorted(file.read().split())
+    return [listed[place] for place in code]
 
 
 def _word_list() -> list[str]:

@@ -55,7 +55,8 @@ class Talk:
         self._news = Pulse()
         self._early: list[Callable[[Session], object]] = []
         self._early_size = 0
-        self._said = 0
+        self.said = 0
+        """How many messages were said here."""
         self._leaving = False
         self._is_refused = False
         self._leaves_when_complete = False
@@ -82,9 +83,9 @@ class Talk:
         Raises :class:`~onion_rdv.errors.UsageError` for what is too long.
         """
         self._early_size += len(encode_text(text))
-        self._said += 1
+        self.said += 1
         self._do(lambda session: session.say(text))
-        return self._said
+        return self.said
 
     def compare(self, *, same: bool) -> None:
         """Tell the other whether the codes are the same; that they differ ends the talk.
@@ -107,6 +108,11 @@ class Talk:
         if self.session is not None:
             self.session.leave()
         self._news.beat()
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether one of the two is leaving, or has left."""
+        return self._leaving or (self.session is not None and (self.session.left or self.session.leaving))
 
     async def until_few_wait(self) -> None:
         """Wait until there is not much left to send."""
@@ -138,7 +144,7 @@ class Talk:
             raise TalkCutShort(f"{_messages(session.undelivered)} had not arrived when the other left")
 
     async def _until_the_end(self) -> None:
-        await self._news.until(lambda: self._leaving or (self.session is not None and self._is_ending(self.session)))
+        await self._news.until(self._comes_to_an_end)
         session = self.session
         if session is None:
             return  # nobody has come
@@ -153,10 +159,10 @@ class Talk:
             async with asyncio.timeout(_LAST_WORDS):
                 await self._news.until(lambda: self._is_all_said(session))
 
-    def _is_ending(self, session: Session) -> bool:
-        if self._leaves_when_complete and session.is_complete:
+    def _comes_to_an_end(self) -> bool:
+        if self._leaves_when_complete and self.session is not None and self.session.is_complete:
             self.leave()
-        return session.left or session.leaving
+        return self.is_ending
 
     async def _listen(self) -> None:
         await self._inbox.listen(self._take)

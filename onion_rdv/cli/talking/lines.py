@@ -1,0 +1,65 @@
+"""Lines in, lines out: for pipes, and for terminals that can do no more.
+
+What the other says goes to stdout, everything else to stderr. At a terminal, lines that begin with a slash are
+commands; from a pipe everything is said as it is.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from onion_rdv.cli.talking.face import COMMANDS, obey
+from onion_rdv.cli.talking.stdin import lines
+from onion_rdv.cli.talking.words import describe, shown
+from onion_rdv.cli.terminal import emit, say
+from onion_rdv.client.talk import events
+from onion_rdv.errors import UsageError
+
+if TYPE_CHECKING:
+    from onion_rdv.client.talk.conversation import Talk
+    from onion_rdv.client.talk.events import Event
+
+
+class Lines:
+    """A talk as lines."""
+
+    def __init__(self) -> None:
+        """Look whether a person types, and whether one reads."""
+        self._is_typed = sys.stdin.isatty()
+        self._is_read = sys.stdout.isatty()
+
+    def tell(self, event: Event) -> None:
+        """Print what the other says, and tell the rest."""
+        if isinstance(event, events.Said):
+            emit(shown(event.text) if self._is_read else event.text)
+        elif (words := describe(event)) is not None:
+            say(words)
+            if isinstance(event, events.Met) and self._is_typed:
+                say(f"compare it with the other's, by voice; type {COMMANDS}")
+
+    async def feed(self, talk: Talk) -> None:
+        """Say every line of stdin.
+
+        A person who ends their input leaves. A pipe that ends has been said, and leaves when all of it has arrived
+        and nothing more need be waited for. Where there was not a single line, there was no stdin to speak of: this
+        end only listens.
+        """
+        if self._is_typed:
+            talk.end_input()
+        said_something = False
+        try:
+            async for line in lines():
+                said_something = True
+                if self._is_typed:
+                    obey(line, talk)
+                else:
+                    talk.say(line)
+                await talk.until_few_wait()
+        except UsageError:
+            talk.leave()
+            raise
+        if self._is_typed:
+            talk.leave()
+        else:
+            talk.end_input(leave_when_complete=said_something)

@@ -1,0 +1,95 @@
+"""JSON in, JSON out, one object a line (docs/talk.md, "For programs")."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Final
+
+from onion_rdv.cli.passphrases import code_words
+from onion_rdv.cli.talking.stdin import lines
+from onion_rdv.cli.terminal import emit_json
+from onion_rdv.client.talk import events
+from onion_rdv.errors import UsageError
+
+if TYPE_CHECKING:
+    from onion_rdv.client.talk.conversation import Talk
+    from onion_rdv.client.talk.events import Event
+
+_ORDERS: Final = '{"say": TEXT}, {"same": true or false} and {"quit": true}'
+
+_NAMES: Final[dict[type[Event], str]] = {
+    events.Met: "met",
+    events.Said: "said",
+    events.Sent: "sent",
+    events.Arrived: "arrived",
+    events.Compared: "compared",
+    events.FellSilent: "silent",
+    events.CameBack: "back",
+    events.InputEnded: "input_ended",
+    events.Left: "left",
+    events.Disconnected: "disconnected",
+    events.Reconnected: "reconnected",
+    events.QueueIsFull: "full",
+    events.NotErased: "not_erased",
+}
+
+
+class Programs:
+    """A talk as JSON."""
+
+    def tell(self, event: Event) -> None:
+        """Print what has happened."""
+        emit_json(describe(event))
+
+    async def feed(self, talk: Talk) -> None:
+        """Do what every line of stdin says; at its end, do as pipes do."""
+        said_something = False
+        try:
+            async for line in lines():
+                said_something |= _obey(line, talk)
+                await talk.until_few_wait()
+        except UsageError:
+            talk.leave()
+            raise
+        talk.end_input(leave_when_complete=said_something)
+
+
+def describe(event: Event) -> dict[str, Any]:
+    """Give an event as an object: its name, and what it says."""
+    described: dict[str, Any] = {"event": _NAMES[type(event)]}
+    for field in fields(event):
+        value = getattr(event, field.name)
+        match field.name:
+            case "code":
+                described["code"] = code_words(value)
+            case "since":
+                described["seconds"] = round(time.monotonic() - value, 1)
+            case "way":
+                described["way"] = value.value
+            case name:
+                described[name] = value
+    return described
+
+
+def _obey(line: str, talk: Talk) -> bool:
+    """Do what a line says; tells whether it said something to the other."""
+    try:
+        order = json.loads(line)
+    except ValueError:
+        order = None
+    match order:
+        case {"say": str(text)}:
+            talk.say(text)
+            return True
+        case {"same": bool(same)}:
+            talk.compare(same=same)
+        case {"quit": True}:
+            talk.leave()
+        case _:
+            raise UsageError(
+                "a line of stdin is no order for a talk",
+                hint='orders are {"say": TEXT}, {"same": BOOL}, {"quit": true}',
+            )
+    return False

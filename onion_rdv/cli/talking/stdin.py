@@ -1,0 +1,73 @@
+"""Reading stdin line by line while everything else goes on, whatever stdin is.
+
+A thread reads, because an event loop cannot wait for everything that can be stdin (not for files), and a terminal
+that is made non-blocking would be so for everybody who writes to it. It reads no more than is asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from onion_rdv.client.talk.session import MAX_TEXT_SIZE
+from onion_rdv.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+_STDIN = 0
+_CHUNK = 65_536
+
+
+async def lines(descriptor: int = _STDIN) -> AsyncIterator[str]:
+    """Give the lines, without their ends, until there are no more; what is not UTF-8 in them is replaced.
+
+    Raises :class:`~onion_rdv.errors.UsageError` for a line that is longer than a message can be.
+    """
+    reader = _Reader(descriptor)
+    begun = bytearray()
+    while chunk := await reader.read():
+        *whole, rest = chunk.split(b"\n")
+        for end in whole:
+            yield _decode(begun + end)
+            begun.clear()
+        begun += rest
+        if len(begun) > MAX_TEXT_SIZE:
+            raise UsageError(f"a line is longer than {MAX_TEXT_SIZE:,} bytes", hint="send it in parts")
+    if begun:
+        yield _decode(begun)
+
+
+def _decode(line: bytearray) -> str:
+    return line.decode(errors="replace")
+
+
+class _Reader:
+    """A thread that reads one chunk whenever one is wanted. It may still be waiting for one when the program ends."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._loop = asyncio.get_running_loop()
+        self._chunks: asyncio.Queue[bytes] = asyncio.Queue()
+        self._wanted = threading.Semaphore(0)
+        threading.Thread(target=self._run, daemon=True).start()
+
+    async def read(self) -> bytes:
+        self._wanted.release()
+        return await self._chunks.get()
+
+    def _run(self) -> None:
+        chunk = b"?"
+        while chunk:
+            self._wanted.acquire()
+            try:
+                # Not through sys.stdin: a thread that waits inside it cannot be left behind when the program ends.
+                chunk = os.read(self._descriptor, _CHUNK)
+            except OSError:
+                chunk = b""
+            try:
+                self._loop.call_soon_threadsafe(self._chunks.put_nowait, chunk)
+            except RuntimeError:  # the loop is closed: nobody wants it any more
+                return

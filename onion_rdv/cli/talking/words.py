@@ -1,0 +1,53 @@
+"""What happens in a talk, in plain words."""
+
+from __future__ import annotations
+
+import time
+import unicodedata
+from typing import TYPE_CHECKING
+
+from onion_rdv.cli.passphrases import code_words
+from onion_rdv.cli.terminal import printable
+from onion_rdv.client.talk import events
+
+if TYPE_CHECKING:
+    from onion_rdv.client.talk.events import Event
+
+_JOINERS = "\u200c\u200d"  # which hold letters and emoji together, and do nothing else
+_MINUTE = 60
+
+_WORDS: dict[type[Event], str] = {
+    events.CameBack: "the other is back",
+    events.Left: "the other has left",
+    events.QueueIsFull: "the other's queue is full; what you say waits here until they have fetched something",
+}
+
+
+def describe(event: Event) -> str | None:
+    """Say what has happened; None for what is no news to a person."""
+    match event:
+        case events.Met(code):
+            words = f"the other is here; the code of this talk is: {' '.join(code_words(code))}"
+        case events.Compared(same):
+            words = f"the other says that the codes {'are the same' if same else 'differ'}"
+        case events.FellSilent(since):
+            words = f"the other has been silent for {duration(time.monotonic() - since)}"
+        case events.Disconnected(way, reason):
+            words = f"the connection to {way.value} is gone ({reason}); connecting again"
+        case events.Reconnected(way):
+            words = f"connected again to {way.value}"
+        case events.NotErased(reason):
+            words = f"our queue could not be deleted: {reason}; the server keeps it until it expires"
+        case _:
+            return _WORDS.get(type(event))
+    return words
+
+
+def shown(text: str) -> str:
+    """Give a message as a terminal may show it: control characters, and whatever it might act on, as escapes."""
+    return "".join(c if c in _JOINERS or unicodedata.category(c) == "Zs" else printable(c) for c in text)
+
+
+def duration(seconds: float) -> str:
+    """Give a length of time as people say it."""
+    return f"{seconds:.0f} s" if seconds < 2 * _MINUTE else f"{seconds / _MINUTE:.0f} min"
