@@ -1,4 +1,4 @@
-"""A rendezvous server as operators run it: the ``serve`` command, as a process."""
+"""A server as operators run it: the ``serve`` command or another one, as a process."""
 
 from __future__ import annotations
 
@@ -41,10 +41,13 @@ class ServerProcess:
 
 @asynccontextmanager
 async def serving(
-    *arguments: str, env: dict[str, str], wrapper: tuple[str, ...] = ()
+    *arguments: str, env: dict[str, str], wrapper: tuple[str, ...] = (), words: tuple[str, ...] = ("serve",)
 ) -> AsyncIterator[ServerProcess]:
-    """Run ``serve`` until the block ends; it has to be ready before, and to stop cleanly after."""
-    command = [*wrapper, sys.executable, "-m", "onion_rdv", "serve", "--json", *arguments]
+    """Run ``serve`` (or what ``words`` name) until the block ends.
+
+    It has to be ready before, and to stop cleanly after.
+    """
+    command = [*wrapper, sys.executable, "-m", "onion_rdv", *words, "--json", *arguments]
     process = await asyncio.create_subprocess_exec(
         *command, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
