@@ -1,43 +1,47 @@
-"""``onion-rdv demo``: one rendezvous from end to end, over a private Tor network, through the real command line."""
+"""``onion-rdv demo``: the whole mission over a private Tor network, through the real command line."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import secrets
-import sys
 import time
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import AsyncExitStack, ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from onion_rdv.cli.demo_people import Process, running
 from onion_rdv.cli.terminal import ProgressBar, emit, emit_json, printable
 from onion_rdv.errors import RdvError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import Iterator
+    from pathlib import Path
 
     from onion_rdv.tor.testnet import Network
 
-_GRACE = 10.0  # seconds that a server has to stop
+_WORDS: Final = (
+    ("Alice", "Did anybody see us meet?"),
+    ("Bob", "Two servers saw a circuit each, and one box after the other."),
+    ("Alice", "Then let us go on here."),
+)
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Tell nothing; print the result as one JSON object.")
 def demo(*, as_json: bool) -> None:
-    """Show one rendezvous from end to end, in under a minute.
+    """Show a rendezvous and what comes after it, in under a minute.
 
-    Brings up a private Tor network, a rendezvous server and a messaging server as onion services, and lets one
-    person offer a link and another accept it, with the commands that you would type. Nothing touches the public Tor
-    network, and nothing is left behind.
+    Brings up a private Tor network, a rendezvous server and a messaging server as onion services, and lets two people
+    meet and exchange a few words, with the commands that you would type. Nothing touches the public Tor network, and
+    nothing is left behind.
     """
     from onion_rdv.tor import testnet
 
     story = _Story(silent=as_json)
     story.tell(
-        "Two people want to talk on a messaging server, and nobody else is to learn that they do.",
+        "Alice and Bob want to talk on a messaging server, and nobody else is to learn that they do.",
         "First a Tor network of our own: real tor processes, all on this machine.",
     )
     with ExitStack() as cleanup:
@@ -47,67 +51,114 @@ def demo(*, as_json: bool) -> None:
     story.end(result, as_json=as_json)
 
 
-async def _play(story: _Story, network: Network) -> dict[str, Any]:
-    from onion_rdv.cli.demo_messaging import DemoMessagingServer
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """What everybody shares: the servers by their names, where each keeps its state, and the people's environment."""
 
+    rendezvous: str
+    messaging: str
+    directory: Path
+    environment: dict[str, str]
+
+    @property
+    def messaging_host(self) -> str:
+        """The messaging server's onion address."""
+        return self.messaging.rpartition("@")[2].partition(":")[0]
+
+
+async def _play(story: _Story, network: Network) -> dict[str, Any]:
     directory = network.directory / "demo"  # goes with the network, however this ends
     directory.mkdir(mode=0o700)
-    (directory / "config.toml").touch()  # so that the settings of whoever looks on change nothing
-    settings = {"ONION_RDV_CONFIG": str(directory / "config.toml"), "ONION_RDV_STATE_DIR": str(directory)}
-    people = _CommandLine(os.environ | network.environment() | settings)
-    story.tell("", "Two onion services: a rendezvous server, and a messaging server in place of the one people use.")
-    async with AsyncExitStack() as running:
+    config = directory / "config.toml"
+    config.touch()  # so that the settings of whoever looks on change nothing
+    settings = {"ONION_RDV_CONFIG": str(config), "ONION_RDV_STATE_DIR": str(directory)}
+    environment = dict(os.environ | network.environment() | settings)
+    async with AsyncExitStack() as stack:
+        story.tell("", "Two onion services: a rendezvous server and a messaging server, run by whoever likes to.")
         with story.timed("onion services published"):
-            messaging = DemoMessagingServer(directory, network.service_control)
-            server, _ = await asyncio.gather(
-                running.enter_async_context(people.serve()), running.enter_async_context(messaging)
-            )
-        story.tell("  $ onion-rdv serve", f"  {server}")
-        link = f"http://{messaging.address}/i#{secrets.token_hex(16)}"
-        offered = await _offer(story, people, server, link)
-        accepted = await _accept(story, people, offered)
-        story.tell(
-            f"  The messaging server saw {len(messaging.requests)} request, {', '.join(messaging.requests)};",
-            "  not that a rendezvous took place, nor who asked. The two go on there, each over Tor.",
-        )
-    if accepted["link"] != link or not accepted["messaging_server"]["reachable"]:
-        raise RdvError("the link that arrived is not the one that was offered, or leads nowhere")
-    return {"link_arrived": True, "server": server, "messaging_server": messaging.address}
+            servers = [
+                await stack.enter_async_context(running(*words, environment=environment))
+                for words in (("serve",), ("messaging", "serve"))
+            ]
+            rendezvous, messaging = [ready["server"] for ready in await asyncio.gather(*(s.hear() for s in servers))]
+        story.tell("  $ onion-rdv serve", f"  {rendezvous}", "  $ onion-rdv messaging serve", f"  {messaging}")
+        config.write_text(f'server = ["{rendezvous}"]\nmessaging_server = "{messaging}"\n')
+        stage = _Stage(rendezvous, messaging, directory, environment)
+        said = await _meet(story, stage, stack)
+    return {"server": rendezvous, "messaging_server": messaging, "said": said, "traces": 0}
 
 
-async def _offer(story: _Story, people: _CommandLine, server: str, link: str) -> dict[str, Any]:
+async def _meet(story: _Story, stage: _Stage, stack: AsyncExitStack) -> list[str]:
+    story.tell("", "Alice has both servers in her settings, and begins.", "  alice$ onion-rdv talk")
+    with story.timed("Alice: a queue, a link to it; sealed, left, checked"):
+        alice = await stack.enter_async_context(running("talk", environment=stage.environment))
+        invite = await alice.hear("invite")
     story.tell(
-        "",
-        "One person has a link to that messaging server, seals it and leaves it at the rendezvous server.",
-        f"  $ onion-rdv offer --server {server}",
-        f"  link: {link}",
-    )
-    with story.timed("offer: seal, store, check"):
-        offered = await people.run("offer", "-", "--server", server, "--json", stdin=link)
-    story.tell(
-        f"  invite: {offered['invite']}",
-        f"  passphrase: {offered['passphrase']}",
+        f"  invite: {invite['invite']}",
+        f"  passphrase: {invite['passphrase']}",
         "  The rendezvous server saw a circuit leave 256 bytes, and another fetch the bucket that they are in;",
-        "  not who, not the link, not the messaging server. It has no salt, so it cannot even guess passphrases.",
+        "  not who, not the link in them, not the messaging server. It has no salt, so it cannot guess passphrases.",
+        "  The messaging server saw a circuit make a queue, and a link to it that it cannot read.",
         "",
-        "The invite goes over one channel, the passphrase over another.",
+        "Alice sends the invite to Bob over one channel, and tells him the passphrase over another.",
         "  Who reads the invite on its way sees which rendezvous server it is; not the link, nor the other server.",
+        "",
+        "  bob$ onion-rdv talk --join",
     )
-    return offered
-
-
-async def _accept(story: _Story, people: _CommandLine, offered: dict[str, Any]) -> dict[str, Any]:
-    story.tell("", "The other person has both.", "  $ onion-rdv accept")
-    with story.timed("accept: fetch, open, look at the messaging server"):
-        accepted = await people.run(
-            "accept", "-", "--json", "--probe=require", stdin=offered["invite"], passphrase=offered["passphrase"]
-        )
+    with story.timed("Bob: bucket fetched, link opened, both have met"):
+        secrets = {"--invite-file": invite["invite"], "--passphrase-file": invite["passphrase"]}
+        bob = await stack.enter_async_context(running("talk", environment=stage.environment, secrets=secrets))
+        codes = [met["code"] for met in await asyncio.gather(alice.hear("met"), bob.hear("met"))]
+    if codes[0] != codes[1]:
+        raise RdvError("the two see different codes: somebody is between them")
     story.tell(
-        f"  {accepted['link']}",
-        f"  messaging server: {accepted['messaging_server']['detail']}",
+        f"  code: {' '.join(codes[0])}",
         "  The rendezvous server saw a circuit fetch one whole bucket; not who, not which of its 64 entries opened.",
+        "  The code is the same on both sides, as they find out by voice: nobody sits between them.",
+        "",
     )
-    return accepted
+    people = {"Alice": alice, "Bob": bob}
+    with story.timed(f"{len(_WORDS)} messages, each said, and known to have arrived"):
+        said = await _converse(story, people)
+    _look_for_traces(story, stage, [invite["passphrase"], *said])
+    with story.timed("goodbye, and both queues deleted"):
+        alice.order(quit=True)
+        await bob.hear("left")
+        await asyncio.gather(alice.end(), bob.end())
+    return said
+
+
+async def _converse(story: _Story, people: dict[str, Process]) -> list[str]:
+    for person in people.values():
+        person.order(same=True)
+    for speaker, text in _WORDS:
+        listener = next(name for name in people if name != speaker)
+        people[speaker].order(say=text)
+        hearing = people[listener].hear("said"), people[speaker].hear("arrived")
+        heard: dict[str, Any] = (await asyncio.gather(*hearing))[0]
+        if heard["text"] != text:
+            raise RdvError("what was heard is not what was said")
+        story.tell(f"  {speaker}: {heard['text']}")
+    return [text for _, text in _WORDS]
+
+
+def _look_for_traces(story: _Story, stage: _Stage, secrets: list[str]) -> None:
+    """Look, while both still hold what they were given, for what neither server may know."""
+    places = {
+        "rendezvous server": ("server", [stage.messaging_host, *secrets]),
+        "messaging server": ("messaging", [stage.rendezvous, *secrets]),
+    }
+    story.tell("")
+    for name, (directory, hidden) in places.items():
+        files = [path for path in (stage.directory / directory).rglob("*") if path.is_file()]
+        content = [path.read_bytes() for path in files]
+        if any(secret.encode() in data for secret in hidden for data in content):
+            raise RdvError(f"the {name} knows what it should not")
+        size = sum(map(len, content))
+        story.tell(f"The {name} keeps {size:,} bytes in {len(files)} files now; in none of them is")
+        story.tell(
+            f"  the other server's address, the passphrase, or a word of what was said. ({len(hidden)} looked for)"
+        )
 
 
 class _Story:
@@ -133,65 +184,3 @@ class _Story:
         if as_json:
             emit_json({**result, "seconds": times})
         self.tell("", "Times:", *(f"  {seconds:6.2f} s  {step}" for step, seconds in times.items()))
-
-
-class _CommandLine:
-    """The real command line, as processes; secrets go through pipes, never through arguments."""
-
-    def __init__(self, environment: dict[str, str]) -> None:
-        self._environment = environment
-
-    async def run(self, *arguments: str, stdin: str, passphrase: str | None = None) -> dict[str, Any]:
-        """Run a command with ``--json`` to its end; gives what it printed."""
-        inherited: list[int] = []
-        if passphrase is not None:
-            reading, writing = os.pipe()
-            os.write(writing, passphrase.encode())
-            os.close(writing)
-            inherited.append(reading)
-            arguments += ("--passphrase-file", f"/dev/fd/{reading}")
-        try:
-            process = await self._start(*arguments, pass_fds=inherited)
-        finally:
-            for descriptor in inherited:
-                os.close(descriptor)
-        stdout, stderr = await process.communicate(stdin.encode())
-        if process.returncode:
-            raise RdvError(f"onion-rdv {arguments[0]} ended with {process.returncode}: {stderr.decode().strip()}")
-        printed: dict[str, Any] = json.loads(stdout)
-        return printed
-
-    @asynccontextmanager
-    async def serve(self) -> AsyncIterator[str]:
-        """Run a rendezvous server; gives its name when it is published."""
-        process = await self._start("serve", "--json")
-        try:
-            ready = await process.stdout.readline() if process.stdout else b""
-            if not ready:
-                _, stderr = await process.communicate()
-                raise RdvError(f"onion-rdv serve did not start: {stderr.decode().strip()}")
-            yield json.loads(ready)["server"]
-        finally:
-            if process.returncode is None:
-                process.terminate()
-            try:
-                await asyncio.wait_for(process.communicate(), _GRACE)
-            except TimeoutError:
-                process.kill()
-                await process.communicate()
-
-    async def _start(self, *arguments: str, pass_fds: Sequence[int] = ()) -> asyncio.subprocess.Process:
-        from onion_rdv.tor.testnet.processes import dying_with_parent
-
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "onion_rdv",
-            *arguments,
-            env=self._environment,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            pass_fds=pass_fds,
-            preexec_fn=dying_with_parent(),  # forked from the main thread; takes no lock
-        )

@@ -15,8 +15,8 @@ import pytest
 from command_line import Result, environment, onion_rdv
 from nacl.signing import SigningKey
 from server_process import serving
+from web_page import WebPage
 
-from onion_rdv.cli.demo_messaging import DemoMessagingServer
 from onion_rdv.protocol import Invite, encode_onion_address
 from onion_rdv.rendezvous.service import STORE_FILE
 from onion_rdv.tor.onion_service.hosting import KEY_FILE
@@ -45,7 +45,7 @@ async def accept(offered: Any, env: dict[str, str], *more: str, passphrase: str 
 
 
 async def test_a_link_goes_from_one_person_to_another(env: dict[str, str], network: Network, tmp_path: Path) -> None:
-    async with serving(env=env) as server, DemoMessagingServer(tmp_path, network.service_control) as messaging:
+    async with serving(env=env) as server, WebPage(tmp_path, network.service_control) as messaging:
         link = f"http://{messaging.address}/i#{secrets.token_hex(16)}"
         first, second = await asyncio.gather(offer(server.name, env, link=link), offer(server.name, env))
         assert first["bucket"] == second["bucket"]

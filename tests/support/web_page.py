@@ -1,4 +1,4 @@
-"""The demonstration's messaging server: a page behind an onion service, which counts what it is asked."""
+"""A page behind an onion service, which counts what it is asked: a server that a link can lead to."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _REPLY = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 0\r\nC
 _MAX_HEAD = 8192
 
 
-class DemoMessagingServer:
+class WebPage:
     """Answers every request with an empty page; ``requests`` are the request lines that it has seen."""
 
     def __init__(self, directory: Path, control_address: str) -> None:
