@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from dataclasses import dataclass, field
 from typing import Final, Self
@@ -36,10 +35,7 @@ class SmpServer:
         found = _ADDRESS.fullmatch(text.strip())
         if found is None:
             raise _malformed("it is not of the form smp://FINGERPRINT[:PASSWORD]@HOST[:PORT]")
-        try:
-            key_hash = base64.b64decode(found["fingerprint"].rstrip("=") + "=", altchars=b"-_", validate=True)
-        except binascii.Error:
-            raise _malformed("its fingerprint is no base64url") from None
+        key_hash = base64.urlsafe_b64decode(found["fingerprint"].rstrip("=") + "=")
         try:
             hosts = tuple(canonical_host(host.lower()) for host in found["hosts"].split(","))
         except ValueError as error:

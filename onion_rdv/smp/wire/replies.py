@@ -218,6 +218,8 @@ def parse_reply(data: bytes, version: int) -> Reply:
         return _BARE[tag]()
     if tag not in _READ:
         raise reader.fault("it is none that SMP knows")
+    if not space:
+        raise reader.fault("it is cut short")
     reply = _READ[tag](reader, version)
     reader.end()
     return reply
