@@ -14,7 +14,7 @@ test: lint
 	$(PYTHON) -m coverage run -m pytest tests/unit tests/tor
 	$(PYTHON) -m coverage combine --quiet
 	$(PYTHON) -m coverage report --fail-under=90
-	$(PYTHON) -m coverage report --include='onion_rdv/protocol/*' --fail-under=100
+	$(PYTHON) -m coverage report --include='onion_rdv/protocol/*,onion_rdv/smp/wire/*' --fail-under=100
 
 lint: .venv/.installed-dev
 	$(PYTHON) -m ruff check
