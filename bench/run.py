@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import blocks
 import client
 import server
 from rows import show, write
 
 if __name__ == "__main__":
     measured, told = server.measure(directory=Path.cwd())
-    rows = [*client.measure(), *measured]
+    rows = [*client.measure(), *blocks.measure(), *measured]
     show(rows)
     print(*told, sep="\n")
     write(rows, Path(__file__).parent / "results.json")

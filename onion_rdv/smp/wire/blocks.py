@@ -18,8 +18,9 @@ _INIT: Final = b"SimpleXSbChainInit"
 _STEP: Final = b"SimpleXSbChain"
 _WHAT: Final = "a block"
 
-_AHEAD: Final = 16
-"""Keys derived at once where many are used: Python makes sixteen in little more time than one."""
+_FEW_AHEAD: Final = 4
+_MANY_AHEAD: Final = 64
+"""How many keys are derived at once: at first, and where many are used. 64 take Python four times as long as one."""
 
 
 class Blocks(Protocol):
@@ -86,7 +87,7 @@ class _Chain:
     def __init__(self, key: bytes) -> None:
         self._key = key
         self._ready: list[tuple[bytes, bytes]] = []
-        self._ahead = 1
+        self._ahead = _FEW_AHEAD
 
     def step(self) -> tuple[bytes, bytes]:
         """Give the next key and nonce, and forget them."""
@@ -102,7 +103,7 @@ class _Chain:
             secrets.append(derived[KEY_SIZE : 2 * KEY_SIZE])
             nonces.append(derived[2 * KEY_SIZE :])
         self._ready = list(zip(hsalsa20_each(secrets), nonces, strict=True))[::-1]
-        self._ahead = min(2 * self._ahead, _AHEAD)
+        self._ahead = min(2 * self._ahead, _MANY_AHEAD)
 
 
 def _directions(session_id: bytes, agreed: bytes) -> tuple[bytes, bytes]:

@@ -55,10 +55,12 @@ class Reader:
 
     def take(self, size: int) -> bytes:
         """Take so many bytes."""
-        if size > self.left:
+        end = self._place + size
+        if end > len(self._data):
             raise self.fault("it is cut short")
-        self._place += size
-        return self._data[self._place - size : self._place]
+        taken = self._data[self._place : end]
+        self._place = end
+        return taken
 
     def peek(self) -> bytes:
         """Look at the next byte; empty at the end."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 from onion_rdv.errors import MalformedBlock
 from onion_rdv.smp.wire.blocks import MAX_BLOCK_DATA
 from onion_rdv.smp.wire.crypto import TAG_SIZE, agreed_box_key, seal
-from onion_rdv.smp.wire.encoding import Reader, large, maybe, short
+from onion_rdv.smp.wire.encoding import Reader, maybe, short
 from onion_rdv.smp.wire.keys import SIGNATURE_SIZE, Kind, PrivateKey, PublicKey
 
 if TYPE_CHECKING:
@@ -92,19 +92,22 @@ def batches(transmissions: Iterable[bytes]) -> list[bytes]:
     parts: list[bytes] = []
     size = 1
     for transmission in transmissions:
-        part = large(transmission)
-        if 1 + len(part) > MAX_BLOCK_DATA:
+        more = 2 + len(transmission)
+        if 1 + more > MAX_BLOCK_DATA:
             raise ValueError(f"a transmission of {len(transmission)} bytes fits into no block")
-        if parts and (size + len(part) > MAX_BLOCK_DATA or len(parts) == _MOST_IN_A_BLOCK):
+        if parts and (size + more > MAX_BLOCK_DATA or len(parts) == _MOST_IN_A_BLOCK):
             made.append(_block_data(parts))
             parts, size = [], 1
-        parts.append(part)
-        size += len(part)
+        parts.append(transmission)
+        size += more
     return [*made, _block_data(parts)] if parts else made
 
 
 def _block_data(parts: list[bytes]) -> bytes:
-    return b"".join((len(parts).to_bytes(1, "big"), *parts))
+    pieces = [len(parts).to_bytes(1, "big")]
+    for part in parts:
+        pieces += (len(part).to_bytes(2, "big"), part)
+    return b"".join(pieces)
 
 
 class Authorizer(Protocol):
