@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from onion_rdv.client.talk.events import Disconnected, NotErased, Reconnected, Way
 from onion_rdv.client.talk.line import Line
-from onion_rdv.errors import MessagingServerSilent, QueueRefused, RdvError
+from onion_rdv.errors import MessagingRefused, MessagingServerSilent, QueueRefused, RdvError
 from onion_rdv.smp.client import acknowledge, create_queue, delete, ping, subscribe
 from onion_rdv.smp.wire.envelopes import Envelope
 from onion_rdv.smp.wire.replies import Deleted, End, Msg
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _KEEPALIVE: Final = 60.0
 """Seconds of silence after which the server is asked whether it is there: a circuit can die without a word."""
+
+_NO_MESSAGE: Final = "NO_MSG"
 
 
 class Inbox:
@@ -88,13 +90,17 @@ class Inbox:
                         body = queue.open(message).body
                         if body is not None:
                             take(Envelope.open(body, self._key)[0].message)
-                        await acknowledge(connection, queue, message.message_id)
+                        await _acknowledge(connection, queue, message.message_id)
                     case End():
                         raise MessagingServerSilent("another connection gets what comes to our queue")
                     case Deleted():
-                        raise QueueRefused("our queue is gone")
+                        raise QueueRefused
 
-        await self._line.keep_using(receive)
+        try:
+            await self._line.keep_using(receive)
+        except QueueRefused as error:
+            hint = "the server has lost it, or it has expired: begin a new talk"
+            raise QueueRefused("our queue is gone", hint=hint, code=error.code) from None
 
     async def erase(self) -> None:
         """Delete the queue, with what waits in it and the link to it; tells where that fails."""
@@ -127,6 +133,15 @@ class Inbox:
 
     def _tell_of_line(self, reason: str | None) -> None:
         self._tell(Reconnected(Way.IN) if reason is None else Disconnected(Way.IN, reason))
+
+
+async def _acknowledge(connection: SmpConnection, queue: RecipientQueue, message_id: bytes) -> None:
+    """Acknowledge a message; where the server knows of none, another connection of ours has taken over."""
+    try:
+        await acknowledge(connection, queue, message_id)
+    except MessagingRefused as error:
+        if error.code != _NO_MESSAGE:
+            raise
 
 
 async def _next_push(connection: SmpConnection) -> Push:

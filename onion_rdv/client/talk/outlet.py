@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from typing import TYPE_CHECKING, Final, Self
 
 from onion_rdv.client.talk.events import Disconnected, QueueIsFull, Reconnected, Way
 from onion_rdv.client.talk.line import Line
-from onion_rdv.errors import QueueFull
+from onion_rdv.errors import QueueFull, RdvError
 from onion_rdv.smp.client import SenderQueue, ping, secure, send, use_up_link
 from onion_rdv.smp.client.queues import fresh_key
 from onion_rdv.smp.wire.crypto import NONCE_SIZE
@@ -87,6 +88,13 @@ class Outlet:
         is_full = False
 
         async def work(connection: SmpConnection) -> None:
+            watching = asyncio.create_task(_tell_of_end(connection, news))
+            try:
+                await send_over(connection)
+            finally:
+                watching.cancel()
+
+        async def send_over(connection: SmpConnection) -> None:
             nonlocal is_full
             queue, recipient = self._led_to()
             if not self._is_secured:
@@ -95,7 +103,7 @@ class Outlet:
             while True:
                 message = outgoing()
                 if message is None:
-                    if not await news.wait(_KEEPALIVE):
+                    if connection.failure is not None or not await news.wait(_KEEPALIVE):
                         await ping(connection)
                     continue
                 body = Envelope(message.message).seal(self._envelope_key, recipient, secrets.token_bytes(NONCE_SIZE))
@@ -119,3 +127,11 @@ class Outlet:
 
     def _tell_of_line(self, reason: str | None) -> None:
         self._tell(Reconnected(Way.OUT) if reason is None else Disconnected(Way.OUT, reason))
+
+
+async def _tell_of_end(connection: SmpConnection, news: Pulse) -> None:
+    """Beat when a connection has ended, so that it is made again before there is something to send."""
+    with contextlib.suppress(RdvError):
+        while True:
+            await connection.next_push()  # there is nothing to get but the end
+    news.beat()
