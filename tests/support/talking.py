@@ -36,8 +36,10 @@ class Streams:
         self._open: set[asyncio.StreamWriter] = set()
         self.is_cut_off = False
         self.is_frozen = False
+        self.count = 0
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.count += 1
         if self.is_cut_off:
             return
         there_reader, there_writer = await asyncio.open_unix_connection(self._path)

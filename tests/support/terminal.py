@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import pty
+import termios
+
+_WHERE_IS_THE_CURSOR = b"\x1b[6n"
+_AT_THE_TOP = b"\x1b[1;1R"
 
 
 async def at_a_terminal(command: list[str], answers: list[tuple[str, str]], env: dict[str, str]) -> tuple[int, str]:
     """Run a command with a terminal as stdin and stderr; type each answer when its prompt has appeared."""
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 150))
     process = await asyncio.create_subprocess_exec(*command, env=env, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     os.set_blocking(ours, False)
@@ -26,6 +31,8 @@ async def at_a_terminal(command: list[str], answers: list[tuple[str, str]], env:
                 except OSError:  # the other end is closed
                     break
                 screen += data.decode()
+                if _WHERE_IS_THE_CURSOR in data:
+                    os.write(ours, _AT_THE_TOP)
                 if answers and answers[0][0] in screen[typed_at:]:
                     typed_at = len(screen)
                     os.write(ours, answers.pop(0)[1].encode() + b"\n")

@@ -1,0 +1,290 @@
+"""``onion-rdv talk`` as people, pipes and programs use it; both servers are in the test's own process."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from command_line import COMMAND, environment, onion_rdv
+from smp_server import Running, running
+from socks_proxy import RecordingSocks
+from talk_process import TalkProcess
+from talking import Streams
+from terminal import at_a_terminal
+from test_client import KEY, LINK, FakeServer
+
+from onion_rdv.cli.main import main
+from onion_rdv.cli.passphrases import code_words
+from onion_rdv.cli.talking.words import describe, duration, shown
+from onion_rdv.client.talk import events
+from onion_rdv.protocol import encode_onion_address
+from onion_rdv.smp.wire.address import SmpServer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+ADDRESS = encode_onion_address(KEY)
+ONION = ADDRESS
+
+
+class World:
+    """Leads every stream to the server that its first byte is for."""
+
+    def __init__(self, messaging: Running) -> None:
+        self.rendezvous = FakeServer()
+        self.messaging = Streams(messaging.path)
+        self.server = messaging
+        self.place = SmpServer(messaging.face.fingerprint, (ONION,))
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        first = await reader.readexactly(1)
+        begun = asyncio.StreamReader()
+        begun.feed_data(first)
+        pump = asyncio.create_task(_pump(reader, begun))
+        try:
+            await (self.rendezvous if first == b"P" else self.messaging)(begun, writer)
+        finally:
+            pump.cancel()
+
+
+async def _pump(reader: asyncio.StreamReader, into: asyncio.StreamReader) -> None:
+    while data := await reader.read(65536):
+        into.feed_data(data)
+    into.feed_eof()
+
+
+@asynccontextmanager
+async def world(tmp_path: Path) -> AsyncIterator[tuple[World, dict[str, str]]]:
+    (tmp_path / "smp-server").mkdir()
+    async with running(tmp_path / "smp-server") as server:
+        made = World(server)
+        async with RecordingSocks([made]) as proxy:
+            env = environment(
+                tmp_path,
+                ONION_RDV_SOCKS=str(proxy.socks),
+                ONION_RDV_SERVER=ADDRESS,
+                ONION_RDV_MESSAGING_SERVER=str(made.place),
+                TERM="dumb",
+            )
+            yield made, env
+
+
+async def test_two_programs_talk(tmp_path: Path) -> None:
+    async with world(tmp_path) as (there, env), TalkProcess.running(env=env) as one:
+        offered = await one.hears_of("invite")
+        assert set(offered) == {"event", "invite", "passphrase", "server", "bucket", "expires_at"}
+        (tmp_path / "invite").write_text(offered["invite"] + "\n")
+        (tmp_path / "passphrase").write_text(offered["passphrase"] + "\n")
+        words = ["--invite-file", str(tmp_path / "invite"), "--passphrase-file", str(tmp_path / "passphrase")]
+        async with TalkProcess.running(*words, env=env) as other:
+            code = (await one.hears_of("met"))["code"]
+            assert (await other.hears_of("met"))["code"] == code
+            assert len(code) == 3
+            one.order(say="hello\n\x1b[31m")
+            other.order(same=True)
+            assert (await one.hears_of("compared"))["same"] is True
+            assert await one.hears_of("arrived") == {"event": "arrived", "message": 1}
+            assert other.heard == ["hello\n\x1b[31m"]
+            one.order(quit=True)
+            await other.hears_of("left")
+            assert (await one.end(), await other.end()) == (0, 0)
+        assert await there.server.store.count() == 0
+        secrets = [offered["passphrase"], offered["invite"].rpartition("/")[2], "hello", *code]
+        assert not [secret for secret in secrets if any(secret in line for line in one.said + other.said)]
+
+
+async def begin(one: TalkProcess) -> str:
+    return str((await one.hears_of("invite"))["invite"])
+
+
+async def test_a_pipe_says_its_lines_and_leaves(tmp_path: Path) -> None:
+    lines = [f"line {number} \N{SNOWMAN}" for number in range(500)] + [
+        "/quit is no command here",
+        "",
+        "x" * 40_000,
+        "no end",
+    ]
+    async with world(tmp_path) as (there, env), TalkProcess.running("--one-channel", env=env) as one:
+        invite = await begin(one)
+        one.end_input()  # one that only listens
+        result = await onion_rdv("talk", invite, env=env, stdin="\n".join(lines))
+        assert (result.code, result.stdout) == (0, ""), result.stderr
+        assert "the code of this talk is" in result.stderr
+        assert await one.end() == 0
+        assert one.heard == lines
+        assert await there.server.store.count() == 0
+
+
+async def test_two_pipes_say_all_they_have(tmp_path: Path) -> None:
+    async with world(tmp_path) as (_, env):
+        text = tmp_path / "text"
+        text.write_text("".join(f"{number}\n" for number in range(2000)))
+        async with TalkProcess.running("--one-channel", env=env) as one:
+            invite = await begin(one)
+            with text.open() as file:
+                process = await asyncio.create_subprocess_exec(
+                    *COMMAND, "talk", invite, env=env, stdin=file, stdout=-1, stderr=-1
+                )
+            one.order(say="only one word")
+            one.end_input()
+            stdout, stderr = await asyncio.wait_for(process.communicate(), 60)
+            assert (process.returncode, stdout) == (0, b"only one word\n"), stderr
+            assert await one.end() == 0
+            assert one.heard == text.read_text().splitlines()
+
+
+async def test_what_people_see_and_type(tmp_path: Path) -> None:
+    async with world(tmp_path) as (there, env), TalkProcess.running("--one-channel", env=env) as one:
+        invite = await begin(one)
+        typing = [
+            ("invite", invite),
+            ("the code of this talk is", "/sane"),
+            ("there is no such command", "//etc/passwd"),
+            ("hidden", "/same"),
+            ("all seen", "/quit"),
+        ]
+        seen = asyncio.create_task(at_a_terminal([*COMMAND, "talk", "--join"], typing, env))
+        await one.until(lambda: one.heard == ["/etc/passwd"])
+        one.order(say="\x1b[8mhidden \N{MAN}\u200d\N{WOMAN}")
+        await one.hears_of("compared")
+        one.order(say="all seen")
+        code, screen = await seen
+        assert code == 0
+        assert invite not in screen
+        assert "\\x1b[8mhidden \N{MAN}\u200d\N{WOMAN}" in screen
+        await one.hears_of("left")
+        assert await one.end() == 0
+        assert await there.server.store.count() == 0
+
+
+async def test_a_prompt_for_people(tmp_path: Path) -> None:
+    async with world(tmp_path) as (there, env), TalkProcess.running("--one-channel", env=env) as one:
+        invite = await begin(one)
+        env["TERM"] = "xterm"
+        typing = [("the code of this talk is", "good evening"), ("and to you", "/same"), ("all seen", "\x04")]
+        seen = asyncio.create_task(at_a_terminal([*COMMAND, "talk", invite], typing, env))
+        await one.until(lambda: one.heard == ["good evening"])
+        one.order(say="and to you")
+        await one.hears_of("compared")
+        one.order(say="all seen")
+        code, screen = await seen
+        assert code == 0, screen
+        assert "other: and to you" in screen
+        assert "the other is here" in screen
+        assert "all has arrived" in screen
+        assert await one.end() == 0
+        assert await there.server.store.count() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_a_signal_while_nobody_has_come_erases_the_queue(tmp_path: Path, number: signal.Signals) -> None:
+    async with world(tmp_path) as (there, env), TalkProcess.running("--one-channel", env=env) as one:
+        invite = await begin(one)
+        assert await there.server.store.count() == 1
+        one.process.send_signal(number)
+        assert await one.end() == 0
+        assert await there.server.store.count() == 0
+        assert "nobody has come; the invite leads nowhere now" in one.said
+        late = await onion_rdv("talk", invite, env=env, stdin="hello")
+        assert late.code == 8
+        assert "has left" in late.stderr
+
+
+async def test_codes_that_differ(tmp_path: Path) -> None:
+    async with world(tmp_path) as (_, env), TalkProcess.running("--one-channel", env=env) as one:
+        invite = await begin(one)
+        async with TalkProcess.running(invite, env=env) as other:
+            await other.hears_of("met")
+            other.order(same=False)
+            assert (await one.end(), await other.end()) == (7, 7)
+    assert any("the two codes differ" in line for line in one.said)
+
+
+async def test_nobody_reads(tmp_path: Path) -> None:
+    async with world(tmp_path) as (_, env), TalkProcess.running("--one-channel", env=env) as one:
+        command = f"set -o pipefail; {' '.join(COMMAND)} talk {await begin(one)} < /dev/null | head -n 1"
+        process = await asyncio.create_subprocess_exec("bash", "-c", command, env=env, stdout=-1, stderr=-1)
+        reading = asyncio.create_task(process.communicate())
+        while not reading.done():
+            one.order(say="a word")
+            await asyncio.sleep(0.1)
+        stdout, stderr = reading.result()
+        assert stdout == b"a word\n"
+        assert process.returncode == 8
+        assert b"nobody reads any more" in stderr
+        assert b"Exception ignored" not in stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "no messaging server is named"),
+        (["--messaging-server", "smp://short@host"], "not a messaging server's address"),
+        (["-"], "stdin is for what you say"),
+        (["--passphrase-file", "-"], "stdin is for what you say"),
+        (["rdv://x", "--join"], "more than one invite"),
+        (["rdv://x"], "not a whole invite"),
+        (["--invite-file", "/nonexistent"], "the invite file cannot be read"),
+    ],
+)
+async def test_wrong_usage(arguments: list[str], says: str, tmp_path: Path) -> None:
+    result = await onion_rdv("talk", *arguments, env=environment(tmp_path, ONION_RDV_SERVER=ADDRESS))
+    assert (result.code, result.stdout) == (2, "")
+    assert says in result.stderr
+
+
+async def test_orders_that_are_none(tmp_path: Path) -> None:
+    for line in ("hello", '{"say": 1}', "[]"):
+        async with world(tmp_path) as (there, env), TalkProcess.running("--one-channel", env=env) as one:
+            await begin(one)
+            assert one.process.stdin is not None
+            one.process.stdin.write(line.encode() + b"\n")
+            assert await one.end() == 2
+            assert await there.server.store.count() == 0
+        (tmp_path / "smp-server").rename(tmp_path / f"smp-server-{line[:2].encode().hex()}")
+
+
+async def test_links_for_an_app_and_links_to_a_talk_are_not_mixed_up(tmp_path: Path) -> None:
+    async with world(tmp_path) as (there, env):
+        app = await onion_rdv("offer", LINK, "--one-channel", env=env)
+        result = await onion_rdv("talk", app.stdout.strip(), env=env)
+        assert result.code == 2
+        assert "onion-rdv accept" in result.stderr
+        assert there.messaging.count == 0, "nobody was asked"
+        async with TalkProcess.running("--one-channel", env=env) as one:
+            invite = await begin(one)
+            asked = there.messaging.count
+            result = await onion_rdv("accept", invite, env=env)
+            assert (result.code, result.stdout) == (2, "")
+            assert "onion-rdv talk" in result.stderr
+            assert there.messaging.count == asked, "nobody was asked"
+
+
+# In plain words
+
+
+def test_every_event_has_its_words() -> None:
+    assert describe(events.Compared(same=True)) == "the other says that the codes are the same"
+    assert describe(events.QueueIsFull())
+    assert (
+        describe(events.Disconnected(events.Way.IN, "why"))
+        == "the connection to receive is gone (why); connecting again"
+    )
+    assert describe(events.NotErased("why"))
+    assert describe(events.Sent(1)) is None
+    assert (duration(5), duration(600)) == ("5 s", "10 min")
+
+
+def test_what_a_terminal_must_not_act_on_is_escaped() -> None:
+    assert shown("a\x1b[31m\r\n\u202eb") == "a\\x1b[31m\\r\\n\\u202eb"
+    assert shown("e\u0301 \N{FAMILY}\u3000x") == "e\u0301 \N{FAMILY}\u3000x"
+
+
+def test_the_words_of_codes_are_effs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_words([0, 1, 7775]) == ["abacus", "abdomen", "zoom"]
+    assert main(["talk", "--help"]) == 0
+    assert "double ratchet" in capsys.readouterr().out
