@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final
 
+from onion_rdv.errors import MalformedBlock
 from onion_rdv.smp.server.queues import Party, Queue
 from onion_rdv.smp.wire.commands import Command, LinkGet, Mode, New, Ping, Send
+from onion_rdv.smp.wire.crypto import agreed_box_key
 from onion_rdv.smp.wire.keys import Kind, PrivateKey
 from onion_rdv.smp.wire.replies import Err
-from onion_rdv.smp.wire.transmissions import AUTHENTICATOR_SIZE, Transmission, is_authorized
+from onion_rdv.smp.wire.transmissions import AUTHENTICATOR_SIZE, Transmission, is_authenticated, is_signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,6 +23,9 @@ _NOBODY: Final = {
     kind: PrivateKey(kind, hashlib.sha256(b"nobody").digest()).public for kind in (Kind.ED25519, Kind.X25519)
 }
 """Keys to check against where there is no queue, or none with a key of that kind; what comes of it is ignored."""
+
+_MOST_BOX_KEYS: Final = 1024
+"""Keys of a connection with which agreeing need not be done again."""
 
 
 class Refused(Exception):
@@ -39,6 +44,7 @@ class Doorkeeper:
         self._store = store
         self._session_id = session_id
         self._session_key = session_key
+        self._box_keys: dict[bytes, bytes] = {}  # of keys that have authorized something: no others, see _check
 
     async def recipients_queue(self, asked: Transmission) -> Queue:
         """Give the queue that a command names and its recipient has authorized."""
@@ -72,9 +78,23 @@ class Doorkeeper:
         """See that the owner of one of these keys has authorized a command."""
         kind = Kind.X25519 if len(asked.authorization) == AUTHENTICATOR_SIZE else Kind.ED25519
         of_kind = [key for key in keys if key.kind is kind]
-        found = [is_authorized(asked, self._session_id, key, self._session_key) for key in of_kind or [_NOBODY[kind]]]
+        found = [self._check(asked, key) for key in of_kind or [_NOBODY[kind]]]
         if not of_kind or not any(found):
             raise Refused
+
+    def _check(self, asked: Transmission, key: PublicKey) -> bool:
+        if key.kind is Kind.ED25519:
+            return is_signed(asked, self._session_id, key)
+        known = self._box_keys.get(key.raw)
+        try:
+            box_key = known or agreed_box_key(self._session_key.raw, key.raw, "a queue's key")
+        except MalformedBlock:
+            return False
+        found = is_authenticated(asked, self._session_id, box_key)
+        if found and known is None and len(self._box_keys) < _MOST_BOX_KEYS:
+            # What is refused is never remembered: the second refusal has to take as long as the first.
+            self._box_keys[key.raw] = box_key
+        return found
 
     async def _let_pass(self, asked: Transmission, party: Party, keys: Iterable[PublicKey]) -> None:
         try:

@@ -150,14 +150,25 @@ def is_authorized(transmission: Transmission, session_id: bytes, key: PublicKey,
 
     ``session_key`` is the X25519 key whose public half was in this connection's hello.
     """
-    given = transmission.authorization
     if key.kind is Kind.ED25519:
-        return len(given) == SIGNATURE_SIZE and key.has_signed(transmission.covered(session_id), given)
-    if len(given) != AUTHENTICATOR_SIZE or len(transmission.correlation_id) != CORRELATION_ID_SIZE:
-        return False
+        return is_signed(transmission, session_id, key)
     try:
         box_key = agreed_box_key(session_key.raw, key.raw, "a queue's key")
     except MalformedBlock:
+        return False
+    return is_authenticated(transmission, session_id, box_key)
+
+
+def is_signed(transmission: Transmission, session_id: bytes, key: PublicKey) -> bool:
+    """Check an authorization with Ed25519."""
+    given = transmission.authorization
+    return len(given) == SIGNATURE_SIZE and key.has_signed(transmission.covered(session_id), given)
+
+
+def is_authenticated(transmission: Transmission, session_id: bytes, box_key: bytes) -> bool:
+    """Check an authorization with X25519; ``box_key`` is agreed between the queue's key and the session's."""
+    given = transmission.authorization
+    if len(given) != AUTHENTICATOR_SIZE or len(transmission.correlation_id) != CORRELATION_ID_SIZE:
         return False
     return hmac.compare_digest(given, _authenticator(box_key, transmission, session_id))
 
