@@ -15,7 +15,7 @@ from onion_rdv.smp.server.face import MessagingFace
 from onion_rdv.smp.server.house import House
 from onion_rdv.smp.server.queue_store import QueueStore
 from onion_rdv.smp.wire.blocks import BLOCK_SIZE, Blocks, ChainedBlocks, PlainBlocks
-from onion_rdv.smp.wire.commands import Ack, Command, Mode, New, Ping, Send, Sub
+from onion_rdv.smp.wire.commands import Ack, Command, Get, Mode, New, Ping, Send, Sub
 from onion_rdv.smp.wire.crypto import agree, agreed_box_key
 from onion_rdv.smp.wire.envelopes import Delivery
 from onion_rdv.smp.wire.hello import ClientHello, ServerHello
@@ -198,6 +198,9 @@ class TestQueue:
 
     async def subscribe(self, client: Client) -> Reply:
         return await client.ask(Sub(), self.ids.recipient_id, self.key)
+
+    async def get(self, client: Client) -> Reply:
+        return await client.ask(Get(), self.ids.recipient_id, self.key)
 
     async def acknowledge(self, client: Client, reply: Reply) -> Reply:
         assert isinstance(reply, Msg), reply

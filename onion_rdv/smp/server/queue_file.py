@@ -23,6 +23,7 @@ LOST = "queues, their links and the messages in them"
 _FORM = Form(APPLICATION_ID, SCHEMA_VERSION, ("onion_rdv.smp.server", "queue_schema.sql"), LOST)
 
 _KEY_SIZE: Final = 44  # DER of an Ed25519 or X25519 key
+_MODES: Final = {mode.value.decode(): mode for mode in Mode}
 _COLUMNS: Final = "key, recipient_id, sender_id, link_id, recipient_keys, sender_key, box_key, mode, is_off"
 _FIND: Final = {party: f"SELECT {_COLUMNS} FROM queue WHERE {party.value} = ?" for party in Party}  # noqa: S608
 
@@ -152,7 +153,12 @@ class QueueFile(SqliteFile):
         row = self._sql.execute(
             "SELECT id, time, body, notify FROM message WHERE queue = ? ORDER BY number LIMIT 1", (key,)
         ).fetchone()
-        return None if row is None else Message(row[0], row[1], row[2], bool(row[3]))
+        if row is None:
+            return None
+        message_id, time, body, notify = row
+        if not isinstance(time, int):
+            raise Damaged
+        return Message(_checked_id(message_id), time, None if body is None else _checked(body), bool(notify))
 
     def acknowledge(self, key: int, message_id: bytes) -> bool:
         """Erase the first message that waits in a queue, if it is this one; tells whether it was."""
@@ -186,12 +192,14 @@ def _nothing(_file: QueueFile) -> None:
 
 def _queue(row: tuple[Any, ...]) -> Queue:
     key, recipient_id, sender_id, link_id, recipient_keys, sender_key, box_key, mode, is_off = row
+    if mode is not None and mode not in _MODES:
+        raise Damaged
     return Queue(
         recipient_id=_checked_id(recipient_id),
         sender_id=_checked_id(sender_id),
         recipient_keys=_split(recipient_keys),
         box_key=_checked(box_key),
-        mode=None if mode is None else Mode(mode.encode()),
+        mode=None if mode is None else _MODES[mode],
         link_id=None if link_id is None else _checked_id(link_id),
         sender_key=None if sender_key is None else _split(sender_key)[0],
         is_off=bool(is_off),
