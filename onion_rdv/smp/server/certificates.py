@@ -67,8 +67,13 @@ class Leaf:
     def __init__(self, path: Path, key: Ed25519PrivateKey, certificate: x509.Certificate, issuer: bytes) -> None:
         self._key = key
         self.renew_at = certificate.not_valid_after_utc - _LEAF_RENEWAL
+        self._good_from = certificate.not_valid_before_utc
         self.certificates = (certificate.public_bytes(Encoding.DER), issuer)
         self.context = _tls(path)
+
+    def is_good(self, now: datetime) -> bool:
+        """Tell whether it can be shown, and for a while yet."""
+        return self._good_from <= now < self.renew_at
 
     def sign(self, session_key: PublicKey) -> bytes:
         """Give a session key with the leaf's signature, as it stands in a hello."""
@@ -100,7 +105,7 @@ def load_leaf(directory: Path, identity: Identity, now: datetime) -> Leaf:
     path = directory / LEAF_FILE
     try:
         leaf = _read_leaf(path, identity)
-        if leaf is None or not _CLOCK_SKEW < leaf.renew_at - now < _LEAF_LIFETIME:
+        if leaf is None or not leaf.is_good(now):
             private_file.replace(path, _new_leaf(identity, now))
             leaf = _read_leaf(path, identity)
     except OSError as error:
@@ -149,13 +154,16 @@ def _read_leaf(path: Path, identity: Identity) -> Leaf | None:
     issuer = x509.load_der_x509_certificate(identity.certificate)
     try:
         content = private_file.load(path, SettingsError)
+    except FileNotFoundError:
+        return None
+    try:
         key = load_pem_private_key(content, None)
         certificate = x509.load_pem_x509_certificate(content)
         certificate.verify_directly_issued_by(issuer)
         if not isinstance(key, Ed25519PrivateKey) or certificate.public_key() != key.public_key():
             return None
         return Leaf(path, key, certificate, identity.certificate)
-    except (FileNotFoundError, ValueError, TypeError, InvalidSignature, ssl.SSLError):
+    except (ValueError, TypeError, InvalidSignature, ssl.SSLError):
         return None
 
 
