@@ -84,6 +84,7 @@ async def _begin(
         say(f"making a queue at the messaging server {server.host} ...")
         async with begin(socks, server, timeout=route.timeout, tell=face.tell) as talk:
             offered = await offering.leave(str(talk.link), passphrase, socks, route.timeout)
+            _leave_by_signals(talk)
             if as_json:
                 emit_json({"event": "invite", **offering.describe(offered, passphrase)})
             else:
@@ -103,13 +104,14 @@ async def _join(invite: Invite, passphrase: str | None, server: SmpServer | None
             _tell_of_exit(one)
         say(f"joining at the messaging server {link.server.host} ...")
         async with join(link, socks, server, timeout=route.timeout, tell=face.tell) as talk:
+            _leave_by_signals(talk)
             say("waiting for the other's answer")
             await _converse(talk, face)
 
 
 async def _converse(talk: Talk, face: Face) -> None:
-    _leave_by_signals(talk)
     feeding = asyncio.create_task(face.feed(talk))
+    feeding.add_done_callback(lambda done: talk.leave() if not done.cancelled() and done.exception() else None)
     try:
         await talk.run()
     except BrokenPipeError:

@@ -9,6 +9,7 @@ nothing about it. Everything goes through Tor.
 For people:
   offer [LINK]      seal a link, leave it at a rendezvous server, get an invite
   accept [INVITE]   turn an invite and its passphrase back into the link
+  talk [INVITE]     begin a talk, or join one: write to each other right here
   info [INVITE]     say what an invite holds, without contacting anybody
   doctor            check tor, clock and settings, and say what to mend
 

@@ -23,7 +23,7 @@ class Face(Protocol):
     async def feed(self, talk: Talk) -> None:
         """Say what is typed, until there is no more of it.
 
-        Raises :class:`~onion_rdv.errors.UsageError` for what cannot be said, after having left.
+        Raises :class:`~onion_rdv.errors.UsageError` for what cannot be said.
         """
 
 

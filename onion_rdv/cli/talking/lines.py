@@ -14,7 +14,6 @@ from onion_rdv.cli.talking.stdin import lines
 from onion_rdv.cli.talking.words import describe, shown
 from onion_rdv.cli.terminal import emit, say
 from onion_rdv.client.talk import events
-from onion_rdv.errors import UsageError
 
 if TYPE_CHECKING:
     from onion_rdv.client.talk.conversation import Talk
@@ -48,17 +47,13 @@ class Lines:
         if self._is_typed:
             talk.end_input()
         said_something = False
-        try:
-            async for line in lines():
-                said_something = True
-                if self._is_typed:
-                    obey(line, talk)
-                else:
-                    talk.say(line)
-                await talk.until_few_wait()
-        except UsageError:
-            talk.leave()
-            raise
+        async for line in lines():
+            said_something = True
+            if self._is_typed:
+                obey(line, talk)
+            else:
+                talk.say(line)
+            await talk.until_few_wait()
         if self._is_typed:
             talk.leave()
         else:

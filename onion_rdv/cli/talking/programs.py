@@ -46,13 +46,9 @@ class Programs:
     async def feed(self, talk: Talk) -> None:
         """Do what every line of stdin says; at its end, do as pipes do."""
         said_something = False
-        try:
-            async for line in lines():
-                said_something |= _obey(line, talk)
-                await talk.until_few_wait()
-        except UsageError:
-            talk.leave()
-            raise
+        async for line in lines():
+            said_something |= _obey(line, talk)
+            await talk.until_few_wait()
         talk.end_input(leave_when_complete=said_something)
 
 

@@ -1,4 +1,4 @@
-"""A talk: two people who have only this program write to each other over a messaging server (docs/talk.md).
+"""A talk: two people who have only this program write to each other over messaging servers (docs/talk.md).
 
 The heart knows no socket, clock, file or task; times and randomness are arguments::
 
@@ -9,4 +9,15 @@ The heart knows no socket, clock, file or task; times and randomness are argumen
     outbox.py          what waits to be sent, and what has arrived
     presence.py        whether the other is there
     session.py         one end of a talk, made of these
+    meeting.py         how two ends meet, each in its role
+    events.py          what happens, for whoever wants to know
+
+Around it::
+
+    pulse.py           waking up who waits for a change
+    line.py            a connection that is made again whenever it breaks
+    inbox.py           this end's queue
+    outlet.py          the other's queue
+    conversation.py    a talk under way, made of these
+    opening.py         beginning a talk, or joining one
 """
