@@ -9,6 +9,7 @@ import shlex
 import shutil
 import sys
 import tomllib
+from asyncio.subprocess import PIPE
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,10 @@ def test_each_command_is_known_here() -> None:
         ".venv/bin/onion-rdv --help",
         "onion-rdv offer --server ADDRESS.onion",  # test_use
         "onion-rdv accept",
+        "onion-rdv talk --messaging-server smp://FINGERPRINT@ADDRESS.onion",  # test_talk
+        "onion-rdv talk --join",
         "onion-rdv serve",
+        "onion-rdv messaging serve",
         "onion-rdv doctor --server ADDRESS.onion",
         "onion-rdv testnet run -- sh",  # test_private_network
         "onion-rdv testnet up",
@@ -82,7 +86,7 @@ async def test_demo(tmp_path: Path) -> None:
     assert "-m onion_rdv demo" in (ROOT / "Makefile").read_text()
     result = await onion_rdv("demo", env=environment(tmp_path))
     assert result.code == 0, result.stderr
-    for words in ("$ onion-rdv serve", "$ onion-rdv offer", "$ onion-rdv accept", "HTTP status 200", "Times:"):
+    for words in ("$ onion-rdv serve", "$ onion-rdv talk", "code: ", "Bob: Two servers", "in none of them", "Times:"):
         assert words in result.stdout
     assert not list(tmp_path.iterdir())
 
@@ -107,6 +111,44 @@ async def test_use(network: Network, tmp_path: Path) -> None:
         assert (await onion_rdv(*doctor, env=env)).code == 0
 
 
+async def said(stream: asyncio.StreamReader, words: str) -> str:
+    """Wait for a line that begins like this."""
+    lines = []
+    async with asyncio.timeout(60):
+        while line := (await stream.readline()).decode():
+            lines.append(line)
+            if line.startswith(words):
+                return line
+    raise AssertionError(f"it ended before it said {words!r}: {lines}")
+
+
+async def test_talk(network: Network, tmp_path: Path) -> None:
+    """One begins in a pipe, the other joins at a terminal that can do nothing."""
+    env = environment(tmp_path, **network.environment(), TERM="dumb")
+    begin, join = (shlex.split(line)[1:] for line in shown("sh") if line.startswith("onion-rdv talk "))
+    async with serving(env=env) as server, serving(env=env, words=("messaging", "serve")) as messaging:
+        env["ONION_RDV_SERVER"] = server.name
+        begin[-1] = messaging.name
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND, *begin, env=env, stdin=PIPE, stdout=PIPE, stderr=PIPE
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        passphrase = (await said(process.stderr, "passphrase: ")).removeprefix("passphrase: ").strip()
+        invite = (await process.stdout.readline()).decode().strip()
+        typed = [("invite", invite), ("passphrase", passphrase), ("code of this talk", "/same"), ("are you", "I am")]
+        joining = asyncio.create_task(at_a_terminal([*COMMAND, *join], typed, env))
+        await said(process.stderr, "the other says that the codes are the same")
+        process.stdin.write(b"are you there?\n")
+        async with asyncio.timeout(60):
+            assert await process.stdout.readline() == b"I am\n"
+            await process.communicate(b"")  # which ends its input
+        code, screen = await joining
+        assert (process.returncode, code) == (0, 0), screen
+        assert "the other has left" in screen
+
+
 async def test_private_network(tmp_path: Path) -> None:
     env = environment(tmp_path, XDG_RUNTIME_DIR=str(tmp_path), TMPDIR="/tmp")
     up = await onion_rdv("testnet", "up", env=env)
@@ -124,6 +166,6 @@ async def test_private_network(tmp_path: Path) -> None:
 
 def test_the_settings_shown_are_known() -> None:
     content = tomllib.loads("\n".join(shown("toml")))
-    serve = content.pop("serve")
+    for name, known in settings._TABLES.items():
+        settings._check(content.pop(name), known, "", Path("README.md"))
     settings._check(content, settings._GENERAL, "", Path("README.md"))
-    settings._check(serve, settings._TABLES["serve"], "", Path("README.md"))
