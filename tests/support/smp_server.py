@@ -82,6 +82,19 @@ def tls_context(*alpn: str) -> ssl.SSLContext:
     return context
 
 
+async def first_block(path: Path, *alpn: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bytes]:
+    """Do TLS, and take the server's hello."""
+    reader, writer = await asyncio.open_unix_connection(str(path), ssl=tls_context(*alpn), server_hostname="")
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            return reader, writer, await reader.readexactly(BLOCK_SIZE)
+    except (OSError, asyncio.IncompleteReadError):
+        writer.transport.abort()
+        with suppress(OSError):
+            await writer.wait_closed()
+        raise
+
+
 @dataclass
 class Client:
     """A connection after the hellos."""
@@ -98,8 +111,8 @@ class Client:
     async def connect(
         cls, path: Path, version: int = 18, *, key_hash: bytes, boxed: bool = True, alpn: str = "smp/1"
     ) -> Self:
-        reader, writer = await asyncio.open_unix_connection(str(path), ssl=tls_context(alpn), server_hostname="")
-        hello = ServerHello.decode(PlainBlocks().open(await reader.readexactly(BLOCK_SIZE)))
+        reader, writer, block = await first_block(path, alpn)
+        hello = ServerHello.decode(PlainBlocks().open(block))
         tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
         server_key = hello.check(
             key_hash=key_hash,

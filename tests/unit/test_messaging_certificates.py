@@ -205,6 +205,6 @@ def test_where_nothing_can_be_written(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="No such file"):
         load_leaf(tmp_path / "missing", identity, NOW)
     (tmp_path / "place" / LEAF_FILE).mkdir(parents=True)
-    with pytest.raises(SettingsError, match="Is a directory|no plain file"):
+    with pytest.raises(SettingsError, match="no plain file"):
         load_leaf(tmp_path / "place", identity, NOW)
     assert [file.name for file in (tmp_path / "place").iterdir()] == [LEAF_FILE]
