@@ -47,7 +47,8 @@ def talk(invite: str | None, *, join: bool, plain: bool, as_json: bool, **option
     Both write to each other over messaging servers (SMP, as SimpleX uses them) through Tor, end-to-end encrypted with
     keys that live in memory and for this talk only; this is not the double ratchet of the SimpleX app, which cannot
     join. Compare the three words that both see, by voice: then nobody sits between you. /quit leaves, and deletes
-    what is on the servers. In a pipe every line is a message: docs/talk.md.
+    what is on the servers. In a pipe every line is a message: docs/talk.md. An INVITE that is typed here stays in the
+    shell's history; --join asks for it.
     """
     if STDIN in {str(options["passphrase_file"]), str(options["invite_file"]), invite}:
         raise UsageError("stdin is for what you say", hint="name a file, or type at a prompt")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,10 @@ class Streams:
         self.count += 1
         if self.is_cut_off:
             return
-        there_reader, there_writer = await asyncio.open_unix_connection(self._path)
+        try:
+            there_reader, there_writer = await asyncio.open_unix_connection(self._path)
+        except OSError:
+            return
         self._open |= {writer, there_writer}
         try:
             await asyncio.gather(self._copy(reader, there_writer), self._copy(there_reader, writer))
@@ -120,6 +123,8 @@ class House:
     place: SmpServer
     ways: tuple[Streams, Streams]
     ports: tuple[RecordingSocks, RecordingSocks]
+    _directory: Path
+    _running: AsyncExitStack
 
     @asynccontextmanager
     async def two(self) -> AsyncIterator[tuple[Person, Person]]:
@@ -134,14 +139,21 @@ class House:
         """Count the queues that are left at the server."""
         return await self.server.store.count()
 
+    async def restart(self) -> None:
+        """Stop the server, and start it again."""
+        await self._running.aclose()
+        self.server = await self._running.enter_async_context(running(self._directory))
+
 
 @asynccontextmanager
 async def house(directory: Path, **settings: Any) -> AsyncIterator[House]:
     """Run a messaging server that two ends reach over streams of their own."""
-    async with running(directory, **settings) as server:
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(running(directory, **settings))
         ways = Streams(server.path), Streams(server.path)
         async with RecordingSocks([ways[0]]) as first, RecordingSocks([ways[1]]) as second:
-            yield House(server, SmpServer(server.face.fingerprint, (HOST,)), ways, (first, second))
+            place = SmpServer(server.face.fingerprint, (HOST,))
+            yield House(server, place, ways, (first, second), directory, stack)
 
 
 @asynccontextmanager

@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from smp_peer import SmpPeer
+from smp_peer import Talk as PeerTalk
 from socks_proxy import RecordingSocks
 from talk_material import randomness
 from talking import HOST, beginning, house, joining
@@ -19,13 +21,16 @@ from onion_rdv.errors import (
     MalformedBlock,
     MessagingIdentityDiffers,
     MessagingServerUnreachable,
+    MessagingVersionUnknown,
     NoTor,
     QueueRefused,
+    RdvError,
     TalkBroken,
     TalkCutShort,
     UsageError,
 )
 from onion_rdv.smp.wire.commands import Delete, Send, Sub
+from onion_rdv.smp.wire.encoding import Versions
 from onion_rdv.smp.wire.envelopes import Envelope
 from onion_rdv.smp.wire.keys import Kind, PrivateKey
 from onion_rdv.smp.wire.replies import Ok
@@ -202,6 +207,50 @@ async def test_another_subscriber_is_taken_for_a_break(tmp_path: Path) -> None:
         await one.until(lambda: one.heard == ["hello"])
 
 
+async def test_the_server_may_be_started_again(tmp_path: Path) -> None:
+    async with house(tmp_path) as at, at.two() as (one, other):
+        await at.restart()
+        for person in (one, other):
+            person.talk.say("hello again")
+        for person in (one, other):
+            await person.hears_of(events.Arrived)
+        assert (one.heard, other.heard) == (["hello again"], ["hello again"])
+        one.talk.leave()
+        await one.end()
+        await other.end()
+
+
+async def say_nonsense(talk: PeerTalk) -> None:
+    await talk.receive()
+    await talk.send_data(b"\0")
+
+
+@pytest.mark.parametrize(
+    ("peer", "error"),
+    [
+        (SmpPeer(say_nonsense), MalformedBlock),
+        (SmpPeer(versions=Versions(19, 20)), MessagingVersionUnknown),
+    ],
+)
+async def test_what_another_connection_would_not_mend_ends_the_talk(
+    tmp_path: Path, peer: SmpPeer, error: type[RdvError]
+) -> None:
+    async with house(tmp_path) as at, at.two() as (one, _):
+        assert one.talk._outlet is not None
+        lines = (one.talk._inbox._line, one.talk._outlet._line)
+        for its_line in lines:
+            its_line._server = peer.server
+        at.ports[0].answers[:] = [peer]
+        at.ways[0].cut()
+        with pytest.raises(error):
+            await one.end()
+        asked = len(at.ports[0].connects) - 2
+        assert asked <= 2, "once for each queue"
+        for its_line in lines:  # so that its queue can be erased
+            its_line._server = at.place
+        at.ports[0].answers[:] = [at.ways[0]]
+
+
 # Presence, and a full queue
 
 
@@ -303,6 +352,22 @@ async def test_who_leaves_need_not_say_goodbye_to_nobody(tmp_path: Path, monkeyp
         await other.talk._inbox.erase()
         one.talk.leave()
         await one.end()
+
+
+async def test_who_leaves_does_not_wait_for_who_is_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presence, "PING_AFTER", 0.05)
+    monkeypatch.setattr(presence, "SILENT_AFTER", 0.1)
+    monkeypatch.setattr(conversation, "_LAST_WORDS", 1000)
+    async with house(tmp_path) as at, at.two() as (one, other):
+        at.ways[1].is_cut_off = True
+        at.ways[1].cut()
+        await one.hears_of(events.FellSilent)
+        one.talk.say("farewell")
+        one.talk.leave()
+        await one.end()
+        at.ways[1].is_cut_off = False
+        await other.end()
+        assert other.heard == ["farewell"]
 
 
 async def test_our_own_queue_is_gone(tmp_path: Path) -> None:

@@ -112,7 +112,10 @@ class Talk:
     @property
     def is_ending(self) -> bool:
         """Whether one of the two is leaving, or has left."""
-        return self._leaving or (self.session is not None and (self.session.left or self.session.leaving))
+        session = self.session
+        return self._leaving or (
+            session is not None and (session.left or session.leaving or session.same_there is False)
+        )
 
     async def until_few_wait(self) -> None:
         """Wait until there is not much left to send."""
@@ -146,8 +149,8 @@ class Talk:
     async def _until_the_end(self) -> None:
         await self._news.until(self._comes_to_an_end)
         session = self.session
-        if session is None:
-            return  # nobody has come
+        if session is None or session.same_there is False:
+            return  # nobody has come, or the wrong one
         if not session.left:
             try:
                 async with asyncio.timeout(self._timeout):
@@ -169,11 +172,13 @@ class Talk:
 
     def _take(self, message: bytes) -> None:
         now = time.monotonic()
-        if self.session is None and self._meet is not None:
-            self.start(*self._meet(message, now))
-            self._tell_that_they_met()
-        elif self.session is not None:
+        if self.session is not None:
             self._tell_all(self.session.receive(message, now))
+        elif self._meet is not None:
+            outlet, session = self._meet(message, now)
+            self.start(outlet, session)
+            if session.code is not None:
+                self._tell(Met(session.code))
         self._news.beat()
 
     async def _speak(self) -> None:
@@ -206,11 +211,12 @@ class Talk:
 
     def _nobody_listens(self, session: Session) -> bool:
         """Tell whether this end, which is leaving, has nothing left to say but goodbye, and nobody to say it to."""
-        return self._is_refused and session.leaving and not session.undelivered
+        has_nothing = not session.undelivered or session.same_here is False
+        return self._is_refused and session.leaving and has_nothing
 
     def _is_all_said(self, session: Session) -> bool:
-        if self._is_refused:
-            return session.left or self._nobody_listens(session)
+        if self._is_refused or not session.presence.here:
+            return session.left or session.is_over or self._nobody_listens(session)
         return session.outgoing() is None if session.left else session.goodbye_arrived
 
     def _do(self, action: Callable[[Session], object]) -> None:
@@ -222,10 +228,6 @@ class Talk:
 
     def _waiting_size(self) -> int:
         return self._early_size if self.session is None else self.session.waiting_size
-
-    def _tell_that_they_met(self) -> None:
-        if self.session is not None and self.session.code is not None:
-            self._tell(Met(self.session.code))
 
     def _tell_all(self, happened: Sequence[Event]) -> None:
         for event in happened:
