@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from smp_server import Client, TestQueue, first_block, running, tls_context
 from stores import until
 
+from onion_rdv.errors import SettingsError
 from onion_rdv.smp.server import certificates
 from onion_rdv.smp.server.conversation import Conversation
 from onion_rdv.smp.wire.blocks import BLOCK_SIZE, PlainBlocks
@@ -462,6 +463,21 @@ async def test_the_leaf_is_renewed_while_the_server_runs(tmp_path: Path, monkeyp
         tls: ssl.SSLObject = client.writer.get_extra_info("ssl_object")
         assert tls.getpeercert(binary_form=True) == server.face._leaf.certificates[0]
         await client.close()
+
+
+async def test_a_leaf_that_cannot_be_renewed_is_said_and_the_server_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise SettingsError("for a test", hint="none")
+
+    async with running(tmp_path, look_round=0.02) as server:
+        monkeypatch.setattr("onion_rdv.smp.server.face.load_leaf", fail)
+        server.face._leaf.renew_at = datetime.now(UTC)
+        await until(lambda: bool(caplog.messages))
+        assert "for a test; none" in caplog.messages[0]
+        await server.is_well()
+    caplog.clear()
 
 
 # The end

@@ -13,7 +13,8 @@ from smp_server import Client, TestQueue, running
 from stores import Clock
 
 from onion_rdv.errors import StoreError
-from onion_rdv.smp.server.queues import QUOTA
+from onion_rdv.smp.server.queue_store import QueueStore
+from onion_rdv.smp.server.queues import QUOTA, Message, Queue, Sent
 from onion_rdv.smp.wire.commands import (
     MAX_BODY_SIZE,
     Ack,
@@ -518,3 +519,78 @@ async def test_a_store_that_fails_is_said_and_the_connection_stays(
             assert await queue.acknowledge(one, reply) == Err("STORE unavailable")
         assert queue.open(reply) == b"kept"
         assert await queue.acknowledge(one, reply) == Ok()
+
+
+async def test_a_message_that_comes_while_a_subscription_looks_is_not_missed(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = QueueStore.first
+    seen, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly(store: QueueStore, queue: Queue) -> Message | None:
+        found = await look(store, queue)
+        seen.set()
+        await go_on.wait()
+        return found
+
+    async with clients(server, 18, 18) as (one, sender):
+        queue = await TestQueue.make(one, subscribe=False)
+        monkeypatch.setattr(QueueStore, "first", slowly)
+        subscribing = asyncio.create_task(queue.subscribe(one))
+        await seen.wait()
+        assert await queue.send(sender, b"meanwhile") == Ok()
+        go_on.set()
+        assert await subscribing == Sok()
+        assert await queue.hear(one) == b"meanwhile"
+
+
+async def test_a_subscription_whose_look_failed_gets_what_waits_with_the_next_message(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        await asyncio.sleep(0)
+        raise StoreError("for a test")
+
+    async with clients(server, 18, 18) as (one, sender):
+        queue = await TestQueue.make(one, subscribe=False)
+        await queue.send(sender, b"one")
+        with monkeypatch.context() as patch:
+            patch.setattr(QueueStore, "first", fail)
+            assert await queue.subscribe(one) == Err("STORE unavailable")
+            assert await queue.send(sender, b"two") == Ok()
+            assert await one.ask(Ping()) == Pong()
+        assert await queue.send(sender, b"three") == Ok()
+        _, reply = await one.hear()
+        for body in (b"one", b"two", b"three"):
+            assert queue.open(reply) == body
+            reply = await queue.acknowledge(one, reply)
+        assert reply == Ok()
+
+
+async def test_what_changed_since_it_was_looked_up_is_refused(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another connection was faster: the store says so, and the client hears what comes of that."""
+
+    def answering(answer: object) -> Any:
+        async def answered(*_: object, **__: object) -> object:
+            await asyncio.sleep(0)
+            return answer
+
+        return answered
+
+    async with clients(server, 18) as (one,):
+        queue = await TestQueue.make(one, mode=Mode.CONTACT)
+        link_id, key = secrets.token_bytes(24), a_key()
+        await one.ask(LinkSet(link_id, LinkData(b"f", b"u")), queue.ids.recipient_id, queue.key)
+        new = New(key.public, a_key().public)
+        for name, answer, asked, reply in (
+            ("send", Sent.REFUSED, (Send(b"x"), queue.ids.sender_id), AUTH),
+            ("delete", False, (Delete(), queue.ids.recipient_id, queue.key), AUTH),
+            ("link", None, (LinkGet(), link_id), AUTH),
+            ("secure", None, (Key(key.public), queue.ids.recipient_id, queue.key), AUTH),
+            ("create", None, (new, b"", key), Err("INTERNAL")),
+        ):
+            with monkeypatch.context() as patch:
+                patch.setattr(QueueStore, name, answering(answer))
+                assert await one.ask(*asked) == reply
