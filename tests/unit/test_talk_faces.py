@@ -1,0 +1,161 @@
+"""The faces of a talk: what is typed, what is read from a pipe, and what the line below the prompt says."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+import pytest
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.input import DummyInput
+from prompt_toolkit.output import DummyOutput
+from talk_material import meet, settle
+
+from onion_rdv.cli.passphrases import code_words
+from onion_rdv.cli.talking.face import obey
+from onion_rdv.cli.talking.prompt import Prompt
+from onion_rdv.cli.talking.stdin import lines
+from onion_rdv.cli.talking.words import describe
+from onion_rdv.client.talk import events
+from onion_rdv.client.talk.session import MAX_TEXT_SIZE
+from onion_rdv.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from onion_rdv.client.talk.conversation import Talk
+    from onion_rdv.client.talk.session import Session
+
+
+@dataclass
+class FakeTalk:
+    """Notes what it is told to do."""
+
+    session: Session | None = None
+    done: list[object] = field(default_factory=list)
+
+    def say(self, text: str) -> None:
+        if len(text) > 20:
+            raise UsageError("it is too long")
+        self.done.append(text)
+
+    def compare(self, *, same: bool) -> None:
+        self.done.append(same)
+
+    def leave(self) -> None:
+        self.done.append("leave")
+
+
+@pytest.mark.parametrize(
+    ("line", "done"),
+    [
+        ("hello", ["hello"]),
+        ("", []),
+        ("  ", []),
+        ("/same", [True]),
+        ("/differs ", [False]),
+        ("/quit", ["leave"]),
+        ("//etc", ["/etc"]),
+        ("/etc", []),
+        (" /quit", [" /quit"]),
+        ("x" * 21, []),
+    ],
+)
+def test_what_is_typed(line: str, done: list[object], capsys: pytest.CaptureFixture[str]) -> None:
+    talk = FakeTalk()
+    obey(line, cast("Talk", talk))
+    assert talk.done == done
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert ("no such command" in said.err) is (line == "/etc")
+    assert ("too long" in said.err) is (len(line) > 20)
+
+
+# Stdin
+
+
+@contextmanager
+def pipe(*written: bytes) -> Iterator[int]:
+    """Give the end to read from of a pipe that ends after what is written."""
+    reading, writing = os.pipe()
+    for data in written:
+        os.write(writing, data)
+    os.close(writing)
+    try:
+        yield reading
+    finally:
+        os.close(reading)
+
+
+async def test_lines_of_a_pipe() -> None:
+    with pipe("one\n\ntw\N{SNOWMAN}".encode()[:-1], "\N{SNOWMAN}".encode()[-1:], b"\n\xff\r\nno end") as reading:
+        assert [line async for line in lines(reading)] == ["one", "", "tw\N{SNOWMAN}", "\ufffd\r", "no end"]
+
+
+async def test_what_is_no_stdin_has_no_lines() -> None:
+    reading, writing = os.pipe()
+    try:
+        assert [line async for line in lines(writing)] == []
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+async def test_a_line_that_never_ends(tmp_path: os.PathLike[str]) -> None:
+    file = os.path.join(tmp_path, "long")  # noqa: PTH118 - it is given to os.open
+    for size, fits in ((MAX_TEXT_SIZE, True), (MAX_TEXT_SIZE + 1, False)):
+        with open(file, "wb") as long:  # noqa: PTH123
+            long.write(b"x" * size)
+        reading = os.open(file, os.O_RDONLY)
+        try:
+            if fits:
+                assert [len(line) async for line in lines(reading)] == [size]
+            else:
+                with pytest.raises(UsageError, match="a line is longer"):
+                    [line async for line in lines(reading)]
+        finally:
+            os.close(reading)
+
+
+# The line below the prompt
+
+
+def test_how_things_stand(capsys: pytest.CaptureFixture[str]) -> None:
+    with create_app_session(input=DummyInput(), output=DummyOutput()):
+        prompt = Prompt()
+    assert prompt._toolbar().strip() == "waiting for the other"
+    beginner, joiner = meet()
+    prompt._talk = cast("Talk", FakeTalk(joiner.session))
+    assert prompt._toolbar().strip() == "waiting for the other"
+    settle(beginner, joiner)
+    assert beginner.session.code is not None
+    words = " ".join(code_words(beginner.session.code))
+    standing = f"code: {words}  |  you: not compared, other: not compared  |  the other is here  |  nothing said yet"
+    assert prompt._toolbar().strip() == standing
+    joiner.session.compare(same=True)
+    beginner.session.compare(same=False)
+    settle(beginner, joiner)
+    prompt._said = 3
+    for event in (events.Sent(1), events.Sent(2), events.Arrived(1)):
+        prompt.tell(event)
+    assert "you: the same, other: different" in prompt._toolbar()
+    assert "1 on the way, 1 at the server" in prompt._toolbar()
+    prompt.tell(events.Sent(3))
+    assert "2 at the server" in prompt._toolbar()
+    for event in (events.Arrived(2), events.Arrived(3)):
+        prompt.tell(event)
+    assert "all has arrived" in prompt._toolbar()
+    joiner.session.presence.here = False
+    joiner.session.presence.heard_at = time.monotonic() - 600
+    assert "silent for 10 min" in prompt._toolbar()
+    assert capsys.readouterr() == ("", "")
+    prompt.tell(events.Said("\x1b"))
+    assert capsys.readouterr() == ("other: \\x1b\n", "")
+
+
+def test_silence_in_plain_words() -> None:
+    assert describe(events.FellSilent(time.monotonic() - 60)) == "the other has been silent for 60 s"
+    assert describe(events.Reconnected(events.Way.OUT)) == "connected again to send"
