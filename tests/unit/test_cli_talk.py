@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import pytest
 from command_line import COMMAND, environment, onion_rdv
@@ -97,6 +98,27 @@ async def test_two_programs_talk(tmp_path: Path) -> None:
         assert not [secret for secret in secrets if any(secret in line for line in one.said + other.said)]
 
 
+@asynccontextmanager
+async def started(
+    *command: str, env: dict[str, str], stdin: IO[str] | None = None
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run a command and what it starts; what is left of them at the end is killed."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        env=env,
+        stdin=stdin or asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+
+
 async def begin(one: TalkProcess) -> str:
     return str((await one.hears_of("invite"))["invite"])
 
@@ -125,13 +147,11 @@ async def test_two_pipes_say_all_they_have(tmp_path: Path) -> None:
         text.write_text("".join(f"{number}\n" for number in range(2000)))
         async with TalkProcess.running("--one-channel", env=env) as one:
             invite = await begin(one)
-            with text.open() as file:
-                process = await asyncio.create_subprocess_exec(
-                    *COMMAND, "talk", invite, env=env, stdin=file, stdout=-1, stderr=-1
-                )
             one.order(say="only one word")
             one.end_input()
-            stdout, stderr = await asyncio.wait_for(process.communicate(), 60)
+            with text.open() as file:
+                async with started(*COMMAND, "talk", invite, env=env, stdin=file) as process, asyncio.timeout(60):
+                    stdout, stderr = await process.communicate()
             assert (process.returncode, stdout) == (0, b"only one word\n"), stderr
             assert await one.end() == 0
             assert one.heard == text.read_text().splitlines()
@@ -207,12 +227,12 @@ async def test_codes_that_differ(tmp_path: Path) -> None:
 async def test_nobody_reads(tmp_path: Path) -> None:
     async with world(tmp_path) as (_, env), TalkProcess.running("--one-channel", env=env) as one:
         command = f"set -o pipefail; {' '.join(COMMAND)} talk {await begin(one)} < /dev/null | head -n 1"
-        process = await asyncio.create_subprocess_exec("bash", "-c", command, env=env, stdout=-1, stderr=-1)
-        reading = asyncio.create_task(process.communicate())
-        while not reading.done():
-            one.order(say="a word")
-            await asyncio.sleep(0.1)
-        stdout, stderr = reading.result()
+        async with started("bash", "-c", command, env=env) as process, asyncio.timeout(60):
+            reading = asyncio.create_task(process.communicate())
+            while not reading.done():
+                one.order(say="a word")
+                await asyncio.sleep(0.1)
+            stdout, stderr = reading.result()
         assert stdout == b"a word\n"
         assert process.returncode == 8
         assert b"nobody reads any more" in stderr
