@@ -32,6 +32,7 @@ Every option of a command can be set for good: as name = value in
 Results go to stdout, all else to stderr; --json prints results for programs.
 
 Exit codes: 0 done, 2 usage or malformed input, 3 no Tor, 4 server unreachable,
-5 bucket unknown or expired, 6 wrong passphrase, 7 the server failed a check,
-8 messaging server unreachable (--probe=require), 9 store unusable, 70 a bug.
+5 bucket unknown or expired, 6 wrong passphrase, 7 a server failed a check, or
+the codes of a talk differ, 8 messaging server unreachable or link dead (accept:
+with --probe=require), or talk cut short, 9 store unusable, 70 a bug.
 """

@@ -9,12 +9,12 @@ import shlex
 import shutil
 import sys
 import tomllib
-from asyncio.subprocess import PIPE
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from command_line import COMMAND, environment, onion_rdv
 from server_process import serving
+from talk_process import TalkProcess
 from terminal import at_a_terminal
 
 from onion_rdv.cli import settings
@@ -111,42 +111,25 @@ async def test_use(network: Network, tmp_path: Path) -> None:
         assert (await onion_rdv(*doctor, env=env)).code == 0
 
 
-async def said(stream: asyncio.StreamReader, words: str) -> str:
-    """Wait for a line that begins like this."""
-    lines = []
-    async with asyncio.timeout(60):
-        while line := (await stream.readline()).decode():
-            lines.append(line)
-            if line.startswith(words):
-                return line
-    raise AssertionError(f"it ended before it said {words!r}: {lines}")
-
-
 async def test_talk(network: Network, tmp_path: Path) -> None:
-    """One begins in a pipe, the other joins at a terminal that can do nothing."""
+    """One begins as a program, the other joins at a terminal that can do nothing."""
     env = environment(tmp_path, **network.environment(), TERM="dumb")
     begin, join = (shlex.split(line)[1:] for line in shown("sh") if line.startswith("onion-rdv talk "))
     async with serving(env=env) as server, serving(env=env, words=("messaging", "serve")) as messaging:
         env["ONION_RDV_SERVER"] = server.name
         begin[-1] = messaging.name
-        process = await asyncio.create_subprocess_exec(
-            *COMMAND, *begin, env=env, stdin=PIPE, stdout=PIPE, stderr=PIPE
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        passphrase = (await said(process.stderr, "passphrase: ")).removeprefix("passphrase: ").strip()
-        invite = (await process.stdout.readline()).decode().strip()
-        typed = [("invite", invite), ("passphrase", passphrase), ("code of this talk", "/same"), ("are you", "I am")]
-        joining = asyncio.create_task(at_a_terminal([*COMMAND, *join], typed, env))
-        await said(process.stderr, "the other says that the codes are the same")
-        process.stdin.write(b"are you there?\n")
-        async with asyncio.timeout(60):
-            assert await process.stdout.readline() == b"I am\n"
-            await process.communicate(b"")  # which ends its input
-        code, screen = await joining
-        assert (process.returncode, code) == (0, 0), screen
-        assert "the other has left" in screen
+        async with TalkProcess.running(*begin[1:], env=env) as beginner:
+            invited = await beginner.hears_of("invite")
+            typed = [("invite", invited["invite"]), ("passphrase", invited["passphrase"])]
+            typed += [("code of this talk", "/same"), ("are you there?", "I am")]
+            joining = asyncio.create_task(at_a_terminal([*COMMAND, *join], typed, env))
+            assert (await beginner.hears_of("compared"))["same"]
+            beginner.order(say="are you there?")
+            assert (await beginner.hears_of("said"))["text"] == "I am"
+            beginner.order(quit=True)
+            code, screen = await joining
+            assert (await beginner.end(), code) == (0, 0), screen
+    assert "the other has left" in screen
 
 
 async def test_private_network(tmp_path: Path) -> None:
