@@ -248,9 +248,9 @@ async def test_what_was_acknowledged_or_deleted_is_nowhere_in_the_files(tmp_path
     assert deleted.body is not None
     for part in (arrived.body, deleted.body, link.user, link.fixed):
         assert not any(part[start : start + 32] in data for start in range(0, len(part) - 32, 32))
-    for part in (queue.recipient_id, queue.sender_id, queue.box_key, queue.link_id, arrived.message_id):
-        assert part is not None
-        assert part not in data
+    for name in (queue.recipient_id, queue.sender_id, queue.box_key, queue.link_id, arrived.message_id):
+        assert name is not None
+        assert name not in data
     assert other.recipient_id in data
     await store.close()
 
