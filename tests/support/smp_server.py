@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
-from onion_rdv.smp.server.face import MessagingFace
+from onion_rdv.smp.server.face import Limits, MessagingFace
 from onion_rdv.smp.server.house import House
 from onion_rdv.smp.server.queue_store import QueueStore
 from onion_rdv.smp.wire.blocks import BLOCK_SIZE, Blocks, ChainedBlocks, PlainBlocks
@@ -57,12 +57,12 @@ async def running(
     password: bytes | None = None,
     clock: Callable[[], float] = time.time,
     store_settings: dict[str, Any] | None = None,
-    **settings: Any,
+    **limits: Any,
 ) -> AsyncIterator[Running]:
-    """Run a server whose state is in a directory."""
+    """Run a server whose state is in a directory, with these limits."""
     store = await QueueStore.open(directory / "queues.sqlite", clock=clock, **(store_settings or {}))
     house = House(store, password, clock)
-    face = await MessagingFace.at_home(house, directory, **settings)
+    face = await MessagingFace.at_home(house, directory, Limits(**limits))
     try:
         await face.start(directory / "smp", 0o600)
         try:

@@ -94,14 +94,14 @@ async def test_what_speaks_something_else(server: Running, alpn: tuple[str, ...]
 
 
 async def test_who_never_begins_is_cut_off(tmp_path: Path) -> None:
-    async with running(tmp_path, patience=0.05) as server:
+    async with running(tmp_path, begin_within=0.05) as server:
         reader, writer = await asyncio.open_unix_connection(str(server.path))
         assert await ended(reader, writer) == b""
         await until(lambda: server.face.connections == 0)
 
 
 async def test_a_hello_that_never_comes(tmp_path: Path) -> None:
-    async with running(tmp_path, patience=0.2) as server:
+    async with running(tmp_path, begin_within=1) as server:
         reader, writer, hello = await first_block(server.path, "smp/1")
         assert ServerHello.decode(PlainBlocks().open(hello)).certificates
         assert await ended(reader, writer) == b""
@@ -333,7 +333,7 @@ def test_no_bytes_on_the_connection_disturb_others(garbage: list[bytes], after: 
     """Garbage in place of TLS, of the hello, or of the first block."""
 
     async def check(directory: Path) -> None:
-        async with running(directory, patience=5) as server, Bystander(server):
+        async with running(directory) as server, Bystander(server):
             if after == 0:
                 reader, writer = await asyncio.open_unix_connection(str(server.path))
             elif after == 1:
@@ -435,11 +435,15 @@ async def test_a_subscriber_that_never_reads_is_cut_off_and_nothing_is_lost(tmp_
 
 
 async def test_idle_connections_end_unless_they_wait_for_something(tmp_path: Path) -> None:
-    async with running(tmp_path, idle=0.1, look_round=0.02) as server:
+    async with running(tmp_path, look_round=0.02) as server:
         idle, waiting = await server.connect(), await server.connect()
         await TestQueue.make(waiting)
+        assert await idle.ask(Ping()) == Pong()
+        for connection in server.face._connections:
+            connection.active_at = -1e9
         assert await idle.is_closed()
-        await asyncio.sleep(0.3)
+        await until(lambda: server.face.connections == 1)
+        await asyncio.sleep(0.1)
         assert await waiting.ask(Ping()) == Pong()
         for client in (idle, waiting):
             await client.close()

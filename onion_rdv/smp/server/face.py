@@ -9,6 +9,7 @@ import asyncio
 import logging
 import sys
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,46 +29,37 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger("onion_rdv.messaging")
 
-DEFAULT_MAX_CONNECTIONS = 2048
 
-DEFAULT_PATIENCE = 60.0
-"""Seconds for a client's part of TLS and its hello together, and for taking what it was answered."""
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many connections, and how long things may take, in seconds.
 
-DEFAULT_IDLE = 6 * 3600.0
-"""Seconds after which a connection ends that asks for nothing and waits for nothing (simplexmq's default too)."""
+    ``max_connections`` may be open at once; the next one is closed. A client has ``begin_within`` for its part of TLS
+    and its hello, and ``patience`` to take what it was answered. A connection that asks for nothing and waits for
+    nothing ends after ``idle`` (6 hours, as in simplexmq). ``look_round`` passes between two looks for idle
+    connections, and at the certificate.
+    """
 
-_LOOK_ROUND = 60.0
-"""Seconds between two looks for idle connections, and at the certificate."""
+    max_connections: int = 2048
+    begin_within: float = 60.0
+    patience: float = 60.0
+    idle: float = 6 * 3600.0
+    look_round: float = 60.0
 
 
 class MessagingFace:
     """Serves queues over SMP on a Unix socket."""
 
-    def __init__(
-        self,
-        house: House,
-        directory: Path,
-        identity: Identity,
-        leaf: Leaf,
-        *,
-        max_connections: int = DEFAULT_MAX_CONNECTIONS,
-        patience: float = DEFAULT_PATIENCE,
-        idle: float = DEFAULT_IDLE,
-        look_round: float = _LOOK_ROUND,
-    ) -> None:
+    def __init__(self, house: House, directory: Path, identity: Identity, leaf: Leaf, limits: Limits) -> None:
         """Prepare to serve; ``house.store`` stays the caller's to close after :meth:`stop`.
 
-        ``directory`` is where the identity and the leaf are kept. ``max_connections`` may be open at once; the next
-        one is closed. ``patience`` and ``idle`` are in seconds.
+        ``directory`` is where the identity and the leaf are kept.
         """
         self._house = house
         self._directory = directory
         self._identity = identity
         self._leaf = leaf
-        self._max_connections = max_connections
-        self._patience = patience
-        self._idle = idle
-        self._look_round = look_round
+        self._limits = limits
         self._listener: UnixListener | None = None
         self._server: asyncio.Server
         self._round: asyncio.Task[None]
@@ -76,14 +68,14 @@ class MessagingFace:
         self._connections: dict[Connection, BlockStream] = {}
 
     @classmethod
-    async def at_home(cls, house: House, directory: Path, **settings: Any) -> MessagingFace:
+    async def at_home(cls, house: House, directory: Path, limits: Limits | None = None) -> MessagingFace:
         """Prepare to serve with the identity in a directory, which is made where there is none.
 
         Raises :class:`~onion_rdv.errors.SettingsError`.
         """
         identity = await asyncio.to_thread(load_identity, directory)
         leaf = await asyncio.to_thread(load_leaf, directory, identity, datetime.now(UTC))
-        return cls(house, directory, identity, leaf, **settings)
+        return cls(house, directory, identity, leaf, limits or Limits())
 
     @property
     def fingerprint(self) -> bytes:
@@ -125,7 +117,7 @@ class MessagingFace:
         await self._server.wait_closed()
 
     def _arrived(self, transport: asyncio.Transport) -> None:
-        if len(self._tasks) >= self._max_connections:
+        if len(self._tasks) >= self._limits.max_connections:
             transport.abort()
             return
         task = asyncio.create_task(self._serve(transport))
@@ -138,14 +130,14 @@ class MessagingFace:
 
     async def _serve(self, transport: asyncio.Transport) -> None:
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._limits.begin_within):
                 leaf = self._leaf
-                stream = await BlockStream.accept(transport, leaf.context, self._patience)
+                stream = await BlockStream.accept(transport, leaf.context, self._limits.begin_within)
                 self._streams[cast("asyncio.Task[None]", asyncio.current_task())] = stream
                 connection = await Connection.greet(stream, self._identity, leaf, self._house)
             self._connections[connection] = stream
             try:
-                await connection.run(self._patience)
+                await connection.run(self._limits.patience)
             finally:
                 del self._connections[connection]
         except (OSError, MalformedBlock):  # it went, or it is no client of SMP; time-outs are OSError
@@ -159,8 +151,8 @@ class MessagingFace:
 
     async def _go_round(self) -> None:
         while True:
-            await asyncio.sleep(self._look_round)
-            too_long_ago = time.monotonic() - self._idle
+            await asyncio.sleep(self._limits.look_round)
+            too_long_ago = time.monotonic() - self._limits.idle
             for connection, stream in self._connections.items():
                 if connection.is_idle and connection.active_at < too_long_ago:
                     stream.finish()
