@@ -26,6 +26,9 @@ class Exchange(Protocol):
 
     answered: int
 
+    def begin(self, connection: socket.socket) -> None:
+        """Do over the connection whatever comes before."""
+
     def first(self) -> bytes:
         """Give what to send at the beginning."""
 
@@ -43,6 +46,9 @@ class HttpExchange:
         self._reply_size = 0
         self._received = 0
         self.answered = 0
+
+    def begin(self, connection: socket.socket) -> None:
+        """Nothing has to come before."""
 
     def first(self) -> bytes:
         return self._requests[0]
@@ -85,6 +91,9 @@ class MailboxExchange:
         self._buffer = b""
         self._upgraded = False
         self.answered = 0
+
+    def begin(self, connection: socket.socket) -> None:
+        """Nothing has to come before."""
 
     def first(self) -> bytes:
         key = "AAAAAAAAAAAAAAAAAAAAAA=="
@@ -141,6 +150,7 @@ def run(address: str | tuple[str, int], exchanges: list[Exchange], seconds: floa
         connection.connect(address)
         if isinstance(address, tuple):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        exchange.begin(connection)
         connections[connection.fileno()] = connection, exchange
         poll.register(connection, select.EPOLLIN)
     buffer = memoryview(bytearray(1 << 18))
