@@ -43,8 +43,8 @@ def messaging() -> None:
 def serve(state_dir: Path | None, password_file: Path | None, **options: Any) -> None:
     """Run a messaging server as an onion service, until it is stopped (Ctrl-C, SIGTERM).
 
-    It speaks the part of SMP (versions 15 to 18) that onion-rdv and a SimpleX app need for links and messages between
-    two people, and is meant for demonstrations, tests and small private deployments; see docs/messaging-server.md.
+    It speaks the part of SMP (versions 15 to 18) that two people need for links and messages, and is meant for talks,
+    demonstrations, tests and small private deployments; see docs/messaging-server.md.
 
     Its full address is printed when the descriptor is with Tor's directories, with the password where there is one,
     and stays the same over restarts of the server and of tor. Connections and commands are never logged.
