@@ -13,8 +13,8 @@ from onion_rdv.cli.service_options import keeping_options, onion_options, onion_
 from onion_rdv.cli.settings import EPILOG, option, state_directory
 from onion_rdv.errors import UsageError
 from onion_rdv.protocol.short_link import SMP_PORT
+from onion_rdv.smp.server.queue_store import DEFAULT_LIFETIME
 
-_LIFETIME = 21 * 24 * 3600
 _MAX_STREAMS = 8  # a person's program has one connection, or two while one of them fails
 
 
@@ -34,7 +34,7 @@ def messaging() -> None:
 @option(
     "--lifetime",
     type=click.IntRange(min=60),
-    default=_LIFETIME,
+    default=DEFAULT_LIFETIME,
     show_default=True,
     metavar="SECONDS",
     help="How long a message waits at most.",

@@ -10,6 +10,7 @@ from onion_rdv.errors import MalformedBlock
 from onion_rdv.smp.wire.encoding import Reader, boolean, large, maybe, several, short
 from onion_rdv.smp.wire.keys import Kind, PublicKey
 from onion_rdv.smp.wire.transmissions import ENTITY_ID_SIZE
+from onion_rdv.smp.wire.words import Word
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,18 +67,7 @@ class QueueLink:
 
 
 @dataclass(frozen=True, slots=True)
-class _Bare:
-    """A command of one word."""
-
-    TAG: ClassVar[bytes]
-
-    def encode(self, version: int) -> bytes:  # noqa: ARG002 - every command has this method
-        """Give its bytes."""
-        return self.TAG
-
-
-@dataclass(frozen=True, slots=True)
-class Ping(_Bare):
+class Ping(Word):
     """Ask whether the server is there."""
 
     TAG: ClassVar = b"PING"
@@ -149,49 +139,49 @@ def _read_link(reader: Reader, mode: Mode) -> QueueLink:
 
 
 @dataclass(frozen=True, slots=True)
-class Sub(_Bare):
+class Sub(Word):
     """Get what comes to a queue, on this connection."""
 
     TAG: ClassVar = b"SUB"
 
 
 @dataclass(frozen=True, slots=True)
-class Get(_Bare):
+class Get(Word):
     """Get one message that waits in a queue, without subscribing."""
 
     TAG: ClassVar = b"GET"
 
 
 @dataclass(frozen=True, slots=True)
-class Off(_Bare):
+class Off(Word):
     """Let nobody send to a queue any more."""
 
     TAG: ClassVar = b"OFF"
 
 
 @dataclass(frozen=True, slots=True)
-class Delete(_Bare):
+class Delete(Word):
     """Delete a queue, with its messages and its link."""
 
     TAG: ClassVar = b"DEL"
 
 
 @dataclass(frozen=True, slots=True)
-class Que(_Bare):
+class Que(Word):
     """Ask about a queue."""
 
     TAG: ClassVar = b"QUE"
 
 
 @dataclass(frozen=True, slots=True)
-class LinkGet(_Bare):
+class LinkGet(Word):
     """Get what a contact link leads to."""
 
     TAG: ClassVar = b"LGET"
 
 
 @dataclass(frozen=True, slots=True)
-class LinkDelete(_Bare):
+class LinkDelete(Word):
     """Delete the link to a queue."""
 
     TAG: ClassVar = b"LDEL"

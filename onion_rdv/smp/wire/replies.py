@@ -10,6 +10,7 @@ from onion_rdv.smp.wire.commands import LinkData, Mode
 from onion_rdv.smp.wire.encoding import Reader, maybe, short
 from onion_rdv.smp.wire.keys import Kind, PublicKey
 from onion_rdv.smp.wire.transmissions import ENTITY_ID_SIZE
+from onion_rdv.smp.wire.words import Word
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -164,37 +165,28 @@ class Err:
 
 
 @dataclass(frozen=True, slots=True)
-class _Bare:
-    TAG: ClassVar[bytes]
-
-    def encode(self, version: int) -> bytes:  # noqa: ARG002
-        """Give its bytes."""
-        return self.TAG
-
-
-@dataclass(frozen=True, slots=True)
-class Ok(_Bare):
+class Ok(Word):
     """Done."""
 
     TAG: ClassVar = b"OK"
 
 
 @dataclass(frozen=True, slots=True)
-class Pong(_Bare):
+class Pong(Word):
     """The server is there."""
 
     TAG: ClassVar = b"PONG"
 
 
 @dataclass(frozen=True, slots=True)
-class End(_Bare):
+class End(Word):
     """Another connection has subscribed to this queue."""
 
     TAG: ClassVar = b"END"
 
 
 @dataclass(frozen=True, slots=True)
-class Deleted(_Bare):
+class Deleted(Word):
     """This queue was deleted over another connection."""
 
     TAG: ClassVar = b"DELD"
