@@ -156,8 +156,11 @@ def _parse_server(address: str | None) -> SmpServer | None:
 
 
 def _tell_of_exit(server: SmpServer) -> None:
-    if not server.host.endswith(".onion"):
-        say(f"{server.host} is no onion service: it is reached through an exit relay")
+    from onion_rdv.cli.talking.words import through_exit
+    from onion_rdv.protocol.host import is_onion
+
+    if not is_onion(server.host):
+        say(through_exit(server.host))
 
 
 async def _ended_by_signals(work: Coroutine[None, None, None]) -> None:

@@ -295,6 +295,7 @@ def test_every_event_has_its_words() -> None:
         == "the connection to receive is gone (why); connecting again"
     )
     assert describe(events.NotErased("why"))
+    assert describe(events.ThroughExit("host")) == "host is no onion service: it is reached through an exit relay"
     assert describe(events.Sent(1)) is None
     assert (duration(5), duration(600)) == ("5 s", "10 min")
 

@@ -49,7 +49,8 @@ def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_two_people_talk_and_leave_nothing_behind(tmp_path: Path) -> None:
     async with house(tmp_path) as at:
         async with at.two() as (one, other):
-            assert one.happened == other.happened
+            # Where the joiner's queue is, the beginner learns from them, and should hear of it.
+            assert one.happened == [events.ThroughExit("messaging.example"), *other.happened]
             one.talk.say("hello")
             other.talk.say("good evening")
             await one.hears_of(events.Arrived)

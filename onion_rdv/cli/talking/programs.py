@@ -31,6 +31,7 @@ _NAMES: Final[dict[type[Event], str]] = {
     events.Left: "left",
     events.Disconnected: "disconnected",
     events.Reconnected: "reconnected",
+    events.ThroughExit: "exit",
     events.QueueIsFull: "full",
     events.NotErased: "not_erased",
 }

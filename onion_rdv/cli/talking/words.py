@@ -36,6 +36,8 @@ def describe(event: Event) -> str | None:
             words = f"the connection to {way.value} is gone ({reason}); connecting again"
         case events.Reconnected(way):
             words = f"connected again to {way.value}"
+        case events.ThroughExit(host):
+            words = through_exit(host)
         case events.NotErased(reason):
             words = f"our queue could not be deleted: {reason}; the server keeps it until it expires"
         case _:
@@ -46,6 +48,11 @@ def describe(event: Event) -> str | None:
 def shown(text: str) -> str:
     """Give a message as a terminal may show it: control characters, and whatever it might act on, as escapes."""
     return "".join(c if c in _JOINERS or unicodedata.category(c) == "Zs" else printable(c) for c in text)
+
+
+def through_exit(host: str) -> str:
+    """Say how a server is reached that is no onion service."""
+    return f"{host} is no onion service: it is reached through an exit relay"
 
 
 def duration(seconds: float) -> str:

@@ -90,6 +90,13 @@ class Reconnected:
 
 
 @dataclass(frozen=True, slots=True)
+class ThroughExit:
+    """The server that the other has named is no onion service, and is reached through an exit relay."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
 class QueueIsFull:
     """So much waits for the other that the server takes no more; what is said here waits, too."""
 
@@ -104,5 +111,5 @@ class NotErased:
 SessionEvent = Met | Said | Sent | Arrived | Compared | FellSilent | CameBack | InputEnded | Left
 """What a session tells."""
 
-Event = SessionEvent | Disconnected | Reconnected | QueueIsFull | NotErased
+Event = SessionEvent | Disconnected | Reconnected | ThroughExit | QueueIsFull | NotErased
 """What a talk tells."""

@@ -8,12 +8,14 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from onion_rdv.client.talk.conversation import Talk
+from onion_rdv.client.talk.events import ThroughExit
 from onion_rdv.client.talk.inbox import Inbox
 from onion_rdv.client.talk.introductions import Introduction
 from onion_rdv.client.talk.link import TalkLink, with_one_host
 from onion_rdv.client.talk.meeting import Beginner, Joiner
 from onion_rdv.client.talk.outlet import Outlet
 from onion_rdv.errors import MalformedBlock, QueueRefused
+from onion_rdv.protocol.host import is_onion
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -50,6 +52,8 @@ async def begin(socks: SocksPort, server: SmpServer, *, timeout: float, tell: Te
 
         def meet(message: bytes, now: float) -> tuple[Outlet, Session]:
             hello, session = beginner.meet(link, message, now)
+            if not is_onion(hello.server.host):
+                tell(ThroughExit(hello.server.host))
             outlet = Outlet(socks, hello.server, timeout=timeout, tell=tell)
             outlet.lead_to(hello.sender_id, hello.queue_key)
             return outlet, session
