@@ -41,7 +41,7 @@ def test_each_command_is_known_here() -> None:
         ".venv/bin/onion-rdv --help",
         "onion-rdv offer --server ADDRESS.onion",  # test_use
         "onion-rdv accept",
-        "onion-rdv talk --messaging-server smp://FINGERPRINT@ADDRESS.onion",  # test_talk
+        "onion-rdv talk --server ADDRESS.onion --messaging-server smp://FINGERPRINT@OTHER.onion",  # test_talk
         "onion-rdv talk --join",
         "onion-rdv serve",
         "onion-rdv messaging serve",
@@ -116,9 +116,8 @@ async def test_talk(network: Network, tmp_path: Path) -> None:
     env = environment(tmp_path, **network.environment(), TERM="dumb")
     begin, join = (shlex.split(line)[1:] for line in shown("sh") if line.startswith("onion-rdv talk "))
     async with serving(env=env) as server, serving(env=env, words=("messaging", "serve")) as messaging:
-        env["ONION_RDV_SERVER"] = server.name
-        begin[-1] = messaging.name
-        async with TalkProcess.running(*begin[1:], env=env) as beginner:
+        named = {"ADDRESS.onion": server.name, "smp://FINGERPRINT@OTHER.onion": messaging.name}
+        async with TalkProcess.running(*(named.get(word, word) for word in begin[1:]), env=env) as beginner:
             invited = await beginner.hears_of("invite")
             typed = [("invite", invited["invite"]), ("passphrase", invited["passphrase"])]
             typed += [("code of this talk", "/same"), ("are you there?", "I am")]
