@@ -27,9 +27,12 @@ class TalkProcess:
 
     @classmethod
     @asynccontextmanager
-    async def running(cls, *arguments: str, env: dict[str, str]) -> AsyncIterator[Self]:
-        """Run it while the block runs; what is left of it then is killed."""
+    async def running(
+        cls, *arguments: str, env: dict[str, str], wrapper: tuple[str, ...] = ()
+    ) -> AsyncIterator[Self]:
+        """Run it while the block runs, by itself or as what another program runs; what is left of it is killed."""
         process = await asyncio.create_subprocess_exec(
+            *wrapper,
             *COMMAND,
             "talk",
             "--json",

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import secrets
-import shutil
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +13,7 @@ import pytest
 from command_line import Result, environment, onion_rdv
 from nacl.signing import SigningKey
 from server_process import serving
+from tracing import addresses_of, tracer
 from web_page import WebPage
 
 from onion_rdv.protocol import Invite, encode_onion_address
@@ -150,30 +149,6 @@ async def test_tor_keeps_the_key(env: dict[str, str], network: Network, tmp_path
     async with serving("--onion-service-dir", str(directory), env=env) as server:
         assert (await accept(offered, env)).json["link"] == LINK
     assert not (tmp_path / ".local" / "state" / "onion-rdv" / "server" / KEY_FILE).exists()
-
-
-_CONNECT = re.compile(r"(?:connect|sendto|sendmsg|bind)\(\d+, (.*)")
-_ADDRESS = re.compile(r'sin_port=htons\((\d+)\), sin_addr=inet_addr\("([^"]+)"\)')
-
-
-def addresses_of(trace: Path) -> set[str]:
-    """Give every network address that a process or its children connected, sent or bound to."""
-    found = set()
-    for line in trace.read_text().splitlines():
-        call = _CONNECT.search(line)
-        if call is None or "AF_UNIX" in call[1] or "AF_NETLINK" in call[1]:
-            continue
-        if "AF_INET" not in call[1]:
-            continue  # more bytes to where it is connected already
-        address = _ADDRESS.search(call[1])
-        found.add(f"{address[2]}:{address[1]}" if address else call[1])
-    return found
-
-
-def tracer(trace: Path) -> tuple[str, ...]:
-    strace = shutil.which("strace")
-    assert strace, "strace is not installed: make test installs it"
-    return (strace, "-D", "-f", "-qq", "-e", "trace=network", "-o", str(trace))
 
 
 async def test_nothing_is_opened_but_the_socks_and_control_ports(
