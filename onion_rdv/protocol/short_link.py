@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -10,6 +9,7 @@ from typing import Final, Self
 from urllib.parse import quote, unquote
 
 from onion_rdv.errors import MalformedLink
+from onion_rdv.protocol import base64url
 from onion_rdv.protocol.host import canonical_host, is_onion
 
 SMP_PORT: Final = 5223
@@ -124,11 +124,11 @@ class ShortLink:
         parameters = {
             "h": quote(",".join(hosts), safe=""),
             "p": "" if self.port is None else str(self.port),
-            "c": "" if self.key_hash is None else _encode(self.key_hash),
+            "c": "" if self.key_hash is None else base64url.encode(self.key_hash),
         }
-        link_id = "" if self.link_id is None else f"{_encode(self.link_id)}/"
+        link_id = "" if self.link_id is None else f"{base64url.encode(self.link_id)}/"
         query = "&".join(f"{name}={value}" for name, value in parameters.items() if value)
-        return f"{start}/{self.type.letter}#{link_id}{_encode(self.link_key)}{query and f'?{query}'}"
+        return f"{start}/{self.type.letter}#{link_id}{base64url.encode(self.link_key)}{query and f'?{query}'}"
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -193,14 +193,10 @@ def _decode_port(text: str) -> int:
     return port
 
 
-def _encode(value: bytes) -> str:
-    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
-
-
 def _decode(text: str, size: int, what: str) -> bytes:
     """Read base64url with or without padding; spare bits in its last character are ignored, as SimpleX does."""
     found = _VALUE.fullmatch(text)
     characters = -(-size * 8 // 6)
     if found is None or len(found[1]) != characters or (text != found[1] and characters % 4 == 0):
         raise MalformedLink(f"{what} in it is not {characters} characters of base64url")
-    return base64.urlsafe_b64decode(found[1] + "=" * (-characters % 4))
+    return base64url.decode(found[1])

@@ -5,12 +5,12 @@ It is made like a one-time link of SimpleX and has a scheme of its own, so that 
 
 from __future__ import annotations
 
-import base64
 import re
 from dataclasses import dataclass, field
 from typing import Final, Self
 
 from onion_rdv.errors import MalformedEntry, UsageError
+from onion_rdv.protocol import base64url
 from onion_rdv.smp.wire.address import SmpServer
 
 _SCHEME: Final = "rdv-talk://"
@@ -46,15 +46,14 @@ class TalkLink:
             server = SmpServer.parse(_SMP_SCHEME + found["server"])
         except UsageError:
             raise MalformedEntry("the link to a talk in it names no messaging server") from None
-        link_id, link_key = found["link_id"], found["link_key"] + "="
-        link = cls(server, base64.urlsafe_b64decode(link_id), base64.urlsafe_b64decode(link_key))
+        link = cls(server, base64url.decode(found["link_id"]), base64url.decode(found["link_key"]))
         if str(link) != text:
             raise MalformedEntry("the link to a talk in it is written in an unusual way")
         return link
 
     def __str__(self) -> str:
         server = str(self.server).removeprefix(_SMP_SCHEME)
-        return f"{_SCHEME}{server}/{_base64url(self.link_id)}#{_base64url(self.link_key)}"
+        return f"{_SCHEME}{server}/{base64url.encode(self.link_id)}#{base64url.encode(self.link_key)}"
 
 
 def is_talk_link(text: str) -> bool:
@@ -65,7 +64,3 @@ def is_talk_link(text: str) -> bool:
 def with_one_host(server: SmpServer) -> SmpServer:
     """Give the address that is passed on: without password, and with the one host that is used."""
     return SmpServer(server.key_hash, (server.host,), server.port)
-
-
-def _base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from dataclasses import dataclass, field
 from typing import Final, Self
 
 from onion_rdv.errors import UsageError
+from onion_rdv.protocol import base64url
 from onion_rdv.protocol.host import canonical_host, is_onion
 from onion_rdv.protocol.short_link import SMP_PORT
 
@@ -35,7 +35,7 @@ class SmpServer:
         found = _ADDRESS.fullmatch(text.strip())
         if found is None:
             raise _malformed("it is not of the form smp://FINGERPRINT[:PASSWORD]@HOST[:PORT]")
-        key_hash = base64.urlsafe_b64decode(found["fingerprint"].rstrip("=") + "=")
+        key_hash = base64url.decode(found["fingerprint"])
         try:
             hosts = tuple(canonical_host(host.lower()) for host in found["hosts"].split(","))
         except ValueError as error:
@@ -48,7 +48,7 @@ class SmpServer:
     @property
     def fingerprint(self) -> str:
         """The identity as addresses spell it: 43 characters of base64url."""
-        return base64.urlsafe_b64encode(self.key_hash).rstrip(b"=").decode()
+        return base64url.encode(self.key_hash)
 
     @property
     def host(self) -> str:
