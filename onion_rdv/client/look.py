@@ -27,6 +27,7 @@ from onion_rdv.errors import (
 )
 from onion_rdv.smp.client import SmpConnection, get_link, ping
 from onion_rdv.smp.wire.connection_info import read_connection_info
+from onion_rdv.smp.wire.hello import ALPN
 from onion_rdv.smp.wire.link_data import contact_keys, open_parts
 from onion_rdv.tor.socks import open_stream_patiently
 
@@ -148,7 +149,7 @@ async def _shake_hands(server: MessagingServer, writer: asyncio.StreamWriter) ->
     name: str | None = server.host
     if server.hello is Hello.SMP:
         context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.set_alpn_protocols(["smp/1"])
+        context.set_alpn_protocols([ALPN])
         name = None  # an SMP server that also serves web pages would take a name for a browser's
     await writer.start_tls(context, server_hostname=name)
     version = writer.get_extra_info("ssl_object").version().replace("v", " ")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from smp_authorization import is_authorized
 from smp_strategies import COMMANDS, IDS, REPLIES, SPOKEN, TRANSMISSIONS, exactly, private_keys, public_keys
 from test_smp_crypto import LOW_ORDER
 
@@ -26,7 +27,6 @@ from onion_rdv.smp.wire.transmissions import (
     Transmission,
     authorizer,
     batches,
-    is_authorized,
     split,
 )
 

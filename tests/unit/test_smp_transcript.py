@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 import smp_link_data
+from smp_authorization import is_authorized
 from smp_meanings import MEANINGS, RCPT, information, message, recorded_body, recorded_data
 from smp_transcript import BLOCKS, CONNECTIONS, KEY_HASH, KEYS, LINKS, PUBLIC_HEX, THEN, Block, Connection
 
@@ -22,7 +23,7 @@ from onion_rdv.smp.wire.hello import ClientHello
 from onion_rdv.smp.wire.keys import Kind
 from onion_rdv.smp.wire.link_data import contact_keys, open_parts, sender_id
 from onion_rdv.smp.wire.replies import End, Err, Ids, Info, Lnk, Msg, Ok, Pong, Reply, Sok, parse_reply
-from onion_rdv.smp.wire.transmissions import Transmission, authorizer, batches, is_authorized
+from onion_rdv.smp.wire.transmissions import Transmission, authorizer, batches
 
 if TYPE_CHECKING:
     from onion_rdv.protocol.short_link import ShortLink

@@ -6,20 +6,17 @@ import secrets
 import ssl
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from onion_rdv.smp.wire.blocks import BLOCK_SIZE, Blocks, ChainedBlocks, PlainBlocks
 from onion_rdv.smp.wire.crypto import agree
-from onion_rdv.smp.wire.hello import ClientHello, ServerHello
+from onion_rdv.smp.wire.hello import ALPN, CHANNEL_BINDING, ClientHello, ServerHello
 from onion_rdv.smp.wire.keys import Kind, PrivateKey, PublicKey
 
 if TYPE_CHECKING:
     import asyncio
 
     from onion_rdv.smp.wire.address import SmpServer
-
-_ALPN: Final = "smp/1"
-_BINDING: Final = "tls-unique"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +48,7 @@ async def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, serv
     hello = ServerHello.decode(hellos.open(await reader.readexactly(BLOCK_SIZE)))
     server_key = hello.check(
         key_hash=server.key_hash or hello.identity,
-        session_id=tls.get_channel_binding(_BINDING) or b"",
+        session_id=tls.get_channel_binding(CHANNEL_BINDING) or b"",
         tls_certificate=tls.getpeercert(binary_form=True) or b"",
         now=datetime.now(UTC),
     )
@@ -68,5 +65,5 @@ def _context() -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.set_alpn_protocols([_ALPN])
+    context.set_alpn_protocols([ALPN])
     return context

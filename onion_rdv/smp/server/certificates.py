@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from onion_rdv.errors import IdentityUnusable, SettingsError
-from onion_rdv.smp.wire.hello import fingerprint, sign_session_key
+from onion_rdv.smp.wire.hello import ALPN, fingerprint, sign_session_key
 from onion_rdv.tor.onion_service import private_file
 
 if TYPE_CHECKING:
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 IDENTITY_FILE = "identity.pem"
 LEAF_FILE = "leaf.pem"
-
-ALPN: Final = "smp/1"
 
 _NO_END: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)  # RFC 5280, section 4.1.2.5
 _BEGIN: Final = datetime(2020, 1, 1, tzinfo=UTC)  # the same for every server: none tells when it was set up

@@ -8,13 +8,12 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from onion_rdv.errors import MalformedBlock, StoreError
-from onion_rdv.smp.server.certificates import ALPN
 from onion_rdv.smp.server.conversation import Conversation
 from onion_rdv.smp.server.message_commands import delivery
 from onion_rdv.smp.server.permission import Doorkeeper
 from onion_rdv.smp.wire.blocks import ChainedBlocks, PlainBlocks
 from onion_rdv.smp.wire.crypto import agree
-from onion_rdv.smp.wire.hello import VERSIONS, ClientHello, ServerHello
+from onion_rdv.smp.wire.hello import ALPN, CHANNEL_BINDING, VERSIONS, ClientHello, ServerHello
 from onion_rdv.smp.wire.keys import Kind, PrivateKey
 from onion_rdv.smp.wire.replies import Deleted, End, Err
 from onion_rdv.smp.wire.transmissions import batches
@@ -51,7 +50,7 @@ class Connection:
         Raises :class:`~onion_rdv.errors.MalformedBlock` for a client with which there is nothing to talk about.
         """
         tls = stream.tls
-        session_id = tls.get_channel_binding("tls-unique")
+        session_id = tls.get_channel_binding(CHANNEL_BINDING)
         if session_id is None or tls.selected_alpn_protocol() != ALPN:
             raise MalformedBlock("it speaks something else than SMP")
         session_key = PrivateKey(Kind.X25519, secrets.token_bytes(Kind.X25519.size))

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from onion_rdv.smp.server.permission import Refused, is_secured
 from onion_rdv.smp.server.queue_info import queue_info
-from onion_rdv.smp.server.queues import ID_SIZE, Message, Queue, Sent
+from onion_rdv.smp.server.queues import Message, Queue, Sent
 from onion_rdv.smp.server.subscriptions import Subscription
 from onion_rdv.smp.wire.commands import MAX_BODY_SIZE
 from onion_rdv.smp.wire.envelopes import Delivery
 from onion_rdv.smp.wire.replies import Info, Msg, Ok
+from onion_rdv.smp.wire.transmissions import ENTITY_ID_SIZE
 
 if TYPE_CHECKING:
     from onion_rdv.smp.server.house import House
@@ -62,7 +63,7 @@ class MessageCommands:
             raise Refused
         if queue.link_id is not None and is_secured(queue):
             await self._store.delete_link(queue)  # it has led somebody here, and nobody else may come
-        message = Message(secrets.token_bytes(ID_SIZE), int(self._clock()), command.body, command.notify)
+        message = Message(secrets.token_bytes(ENTITY_ID_SIZE), int(self._clock()), command.body, command.notify)
         sent = await self._store.send(queue, message)
         if sent is Sent.FULL:
             raise Refused("QUOTA")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
 from typing import TYPE_CHECKING, Final
 
 from onion_rdv.errors import MalformedBlock
 from onion_rdv.smp.server.permission import Refused, is_secured, there
-from onion_rdv.smp.server.queues import ID_SIZE, NewQueue, Party, Queue
+from onion_rdv.smp.server.queues import NewQueue, Party, Queue
 from onion_rdv.smp.wire.commands import Mode
 from onion_rdv.smp.wire.crypto import agreed_box_key
 from onion_rdv.smp.wire.keys import Kind, PrivateKey
+from onion_rdv.smp.wire.link_data import sender_id
 from onion_rdv.smp.wire.replies import Ids, Lnk, Ok
+from onion_rdv.smp.wire.transmissions import ENTITY_ID_SIZE
 
 if TYPE_CHECKING:
     from onion_rdv.smp.server.house import House
@@ -50,7 +51,7 @@ class QueueCommands:
         if self._password is not None and not hmac.compare_digest(command.password or b"", self._password):
             raise Refused
         link = command.link
-        if link is not None and link.sender_id != hashlib.sha3_384(asked.correlation_id).digest()[:ID_SIZE]:
+        if link is not None and link.sender_id != sender_id(asked.correlation_id):
             raise Refused("CMD PROHIBITED")  # else NEW would tell which ids are taken
         server_key = PrivateKey(Kind.X25519, secrets.token_bytes(Kind.X25519.size))
         try:
@@ -59,12 +60,12 @@ class QueueCommands:
             raise Refused("CRYPTO") from None
         for _ in range(_ATTEMPTS):
             queue = Queue(
-                recipient_id=secrets.token_bytes(ID_SIZE),
-                sender_id=secrets.token_bytes(ID_SIZE) if link is None else link.sender_id,
+                recipient_id=secrets.token_bytes(ENTITY_ID_SIZE),
+                sender_id=secrets.token_bytes(ENTITY_ID_SIZE) if link is None else link.sender_id,
                 recipient_keys=(command.recipient_key,),
                 box_key=box_key,
                 mode=command.mode,
-                link_id=None if link is None else link.link_id or secrets.token_bytes(ID_SIZE),
+                link_id=None if link is None else link.link_id or secrets.token_bytes(ENTITY_ID_SIZE),
             )
             made = await self._store.create(NewQueue(queue, None if link is None else link.data))
             if made is not None:

@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from onion_rdv.errors import MalformedBlock
-from onion_rdv.smp.server.queues import ID_SIZE, QUOTA, Contents, Message, NewQueue, Party, Queue, Sent
+from onion_rdv.smp.server.queues import QUOTA, Contents, Message, NewQueue, Party, Queue, Sent
 from onion_rdv.smp.wire.commands import LinkData, Mode
 from onion_rdv.smp.wire.keys import PublicKey
+from onion_rdv.smp.wire.transmissions import ENTITY_ID_SIZE
 from onion_rdv.storage.faults import Damaged
 from onion_rdv.storage.file import Form, SqliteFile
 
@@ -231,6 +232,6 @@ def _checked(value: object) -> bytes:
 
 def _checked_id(value: object) -> bytes:
     value = _checked(value)
-    if len(value) != ID_SIZE:
+    if len(value) != ENTITY_ID_SIZE:
         raise Damaged
     return value

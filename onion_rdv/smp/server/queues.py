@@ -10,9 +10,6 @@ if TYPE_CHECKING:
     from onion_rdv.smp.wire.commands import LinkData, Mode
     from onion_rdv.smp.wire.keys import PublicKey
 
-ID_SIZE = 24
-"""Bytes of every id here; a message's id is the nonce of its box as well."""
-
 QUOTA = 128
 """Messages that wait in a queue at most. A mark follows where one more was sent, and nothing until all are gone."""
 
@@ -55,7 +52,10 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message that waits; ``body`` is None in the mark of a queue that was full. ``time`` is in Unix seconds."""
+    """A message that waits; ``body`` is None in the mark of a queue that was full. ``time`` is in Unix seconds.
+
+    ``message_id`` is as long as every id, and the nonce of the message's box as well.
+    """
 
     message_id: bytes
     time: int

@@ -10,6 +10,7 @@ from onion_rdv.errors import MalformedBlock
 from onion_rdv.smp.wire.encoding import Reader, boolean, large, maybe, several, short
 from onion_rdv.smp.wire.keys import Kind, PublicKey
 from onion_rdv.smp.wire.transmissions import ENTITY_ID_SIZE
+from onion_rdv.smp.wire.versions import NOTIFIER_FIELD
 from onion_rdv.smp.wire.words import Word
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 MAX_BODY_SIZE: Final = 16_048
 """Bytes that a ``SEND`` can carry in the versions known here."""
 
-_HAS_NOTIFIER_FIELD: Final = 17
 _WHAT: Final = "a command"
 _AUTHORIZATION_KINDS: Final = (Kind.ED25519, Kind.X25519)
 
@@ -98,7 +98,7 @@ class New:
                 maybe(None if self.password is None else short(self.password)),
                 b"S" if self.subscribe else b"C",
                 maybe(None if self.mode is None else self.mode.value + maybe(self._link())),
-                maybe(None) if version >= _HAS_NOTIFIER_FIELD else b"",
+                maybe(None) if version >= NOTIFIER_FIELD else b"",
             )
         )
 
@@ -119,7 +119,7 @@ class New:
             raise reader.fault("it neither subscribes nor creates only")
         queue = reader.maybe(lambda: _read_queue(reader))
         mode, link = queue or (None, None)
-        if version >= _HAS_NOTIFIER_FIELD:
+        if version >= NOTIFIER_FIELD:
             reader.expect(maybe(None))  # notifications are not known here
         return cls(recipient_key, dh_key, mode, password, subscribe == b"S", link)
 

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
 
 from onion_rdv.errors import LinkDataRefused, MalformedBlock
+from onion_rdv.protocol.short_link import KEY_HASH_SIZE, LINK_KEY_SIZE
 from onion_rdv.smp.wire.encoding import Reader, Versions
-from onion_rdv.smp.wire.hello import KEY_HASH_SIZE
 from onion_rdv.smp.wire.keys import SIGNATURE_SIZE, Kind, PublicKey
-from onion_rdv.smp.wire.link_data import LINK_KEY_SIZE
 from onion_rdv.smp.wire.transmissions import ENTITY_ID_SIZE
 
 if TYPE_CHECKING:

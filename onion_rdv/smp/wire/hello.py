@@ -17,8 +17,10 @@ from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import SignatureAlgorithmOID
 
 from onion_rdv.errors import MalformedBlock, MessagingCheckFailed, MessagingIdentityDiffers, MessagingVersionUnknown
+from onion_rdv.protocol.short_link import KEY_HASH_SIZE
 from onion_rdv.smp.wire.encoding import Reader, Versions, boolean, large, maybe, short
 from onion_rdv.smp.wire.keys import Kind, PublicKey, verifies
+from onion_rdv.smp.wire.versions import SERVICE_FIELD
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -26,15 +28,16 @@ if TYPE_CHECKING:
 VERSIONS: Final = Versions(15, 18)
 """The versions of SMP that are spoken here."""
 
-KEY_HASH_SIZE: Final = 32
-SESSION_ID_SIZE: Final = 32
+ALPN: Final = "smp/1"
+"""What both sides say in TLS that they speak."""
+
+CHANNEL_BINDING: Final = "tls-unique"
+"""What the session id is taken from (RFC 5929, section 3): in TLS 1.3 the client's Finished."""
 
 _SERVER_HELLO: Final = "the server's hello"
 _CLIENT_HELLO: Final = "the client's hello"
 _CHAIN_SIZES: Final = (2, 3, 4)
 _SPKI_SIZE: Final = 44
-_HAS_SERVICE_FIELD: Final = 16  # the version that brought it
-_HAS_PROXY_FIELD: Final = 14
 
 
 @asn1.sequence
@@ -165,8 +168,8 @@ class ClientHello:
                 self.version.to_bytes(2, "big"),
                 short(self.key_hash),
                 b"" if self.session_key is None else short(self.session_key.encode()),
-                boolean(False) if self.version >= _HAS_PROXY_FIELD else b"",  # it is no proxy
-                maybe(None) if self.version >= _HAS_SERVICE_FIELD else b"",  # nor a service
+                boolean(False),  # it is no proxy
+                maybe(None) if self.version >= SERVICE_FIELD else b"",  # nor a service
             )
         )
 
@@ -182,7 +185,7 @@ class ClientHello:
         if reader.peek() == bytes([_SPKI_SIZE]):  # a flag follows where there is no key, and is a letter
             session_key = PublicKey.decode(reader.short(), _CLIENT_HELLO, Kind.X25519)
         reader.boolean()
-        if version >= _HAS_SERVICE_FIELD:
+        if version >= SERVICE_FIELD:
             reader.expect(maybe(None))
         reader.end()
         return cls(version, key_hash, session_key)

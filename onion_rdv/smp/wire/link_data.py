@@ -26,8 +26,6 @@ FIXED_SIZE: Final = 2008
 USER_SIZE: Final = 13_784
 """Bytes of the user part, padded, before it is sealed; 13,824 as the server keeps it."""
 
-LINK_KEY_SIZE: Final = 32
-
 _CONTACT: Final = b"SimpleXContactLink"
 _INVITATION: Final = b"SimpleXInvLink"
 

@@ -10,14 +10,13 @@ from onion_rdv.smp.wire.commands import LinkData, Mode
 from onion_rdv.smp.wire.encoding import Reader, maybe, short
 from onion_rdv.smp.wire.keys import Kind, PublicKey
 from onion_rdv.smp.wire.transmissions import ENTITY_ID_SIZE
+from onion_rdv.smp.wire.versions import NOTIFIER_FIELD, SERVICE_FIELD
 from onion_rdv.smp.wire.words import Word
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _WHAT: Final = "a reply"
-_HAS_SERVICE_FIELD: Final = 16
-_HAS_NOTIFIER_FIELD: Final = 17
 _CODE: Final = re.compile(rb"[A-Z_]+(?: .*)?", re.DOTALL)
 _NOT_PLAIN: Final = re.compile(rb"[^ -~]")
 
@@ -45,8 +44,8 @@ class Ids:
                 short(self.server_key.encode()),
                 maybe(None if self.mode is None else self.mode.value),
                 maybe(None if self.link_id is None else short(self.link_id)),
-                maybe(None) if version >= _HAS_SERVICE_FIELD else b"",
-                maybe(None) if version >= _HAS_NOTIFIER_FIELD else b"",
+                maybe(None) if version >= SERVICE_FIELD else b"",
+                maybe(None) if version >= NOTIFIER_FIELD else b"",
             )
         )
 
@@ -60,9 +59,9 @@ class Ids:
         if letter is not None and mode is None:
             raise reader.fault("its queue is of a mode that is not known")
         link_id = reader.maybe(lambda: reader.short(ENTITY_ID_SIZE))
-        if version >= _HAS_SERVICE_FIELD:
+        if version >= SERVICE_FIELD:
             reader.expect(maybe(None))
-        if version >= _HAS_NOTIFIER_FIELD:
+        if version >= NOTIFIER_FIELD:
             reader.expect(maybe(None))
         return cls(recipient_id, sender_id, server_key, mode, link_id)
 
@@ -94,7 +93,7 @@ class Sok:
 
     def encode(self, version: int) -> bytes:
         """Give its bytes."""
-        return self.TAG + b" " + maybe(None) if version >= _HAS_SERVICE_FIELD else Ok.TAG
+        return self.TAG + b" " + maybe(None) if version >= SERVICE_FIELD else Ok.TAG
 
     @classmethod
     def read(cls, reader: Reader, version: int) -> Self:  # noqa: ARG003

@@ -7,11 +7,11 @@ import hmac
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
-from onion_rdv.errors import MalformedBlock
 from onion_rdv.smp.wire.blocks import MAX_BLOCK_DATA
 from onion_rdv.smp.wire.crypto import TAG_SIZE, agreed_box_key, seal
 from onion_rdv.smp.wire.encoding import Reader, maybe, short
 from onion_rdv.smp.wire.keys import SIGNATURE_SIZE, Kind, PrivateKey, PublicKey
+from onion_rdv.smp.wire.versions import SERVICE_FIELD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +22,6 @@ ENTITY_ID_SIZE: Final = 24
 AUTHENTICATOR_SIZE: Final = 64 + TAG_SIZE
 """Bytes of an authorization with X25519: a SHA-512 in a box."""
 
-_HAS_SERVICE_FIELD: Final = 16
 _MOST_IN_A_BLOCK: Final = 255
 _WHAT: Final = "a transmission"
 
@@ -47,7 +46,7 @@ class Transmission:
 
     def encode(self, version: int) -> bytes:
         """Give its bytes."""
-        has_field = version >= _HAS_SERVICE_FIELD and self.authorization
+        has_field = version >= SERVICE_FIELD and self.authorization
         return b"".join(
             (
                 short(self.authorization),
@@ -63,7 +62,7 @@ class Transmission:
         """Read its bytes; raises :class:`~onion_rdv.errors.MalformedBlock`. The command is all that is left."""
         reader = Reader(data, _WHAT)
         authorization = reader.short(0, SIGNATURE_SIZE, AUTHENTICATOR_SIZE)
-        if authorization and version >= _HAS_SERVICE_FIELD:
+        if authorization and version >= SERVICE_FIELD:
             reader.expect(maybe(None))
         correlation_id = reader.short(0, CORRELATION_ID_SIZE)
         entity_id = reader.short(0, ENTITY_ID_SIZE)
@@ -143,20 +142,6 @@ class Authenticator:
 def authorizer(key: PrivateKey, server_key: PublicKey) -> Authorizer:
     """Give what authorizes with this key, Ed25519 or X25519; raises as :class:`Authenticator` does."""
     return Signer(key) if key.kind is Kind.ED25519 else Authenticator(key, server_key)
-
-
-def is_authorized(transmission: Transmission, session_id: bytes, key: PublicKey, session_key: PrivateKey) -> bool:
-    """Check, as a server, an authorization against the key that is known for the queue.
-
-    ``session_key`` is the X25519 key whose public half was in this connection's hello.
-    """
-    if key.kind is Kind.ED25519:
-        return is_signed(transmission, session_id, key)
-    try:
-        box_key = agreed_box_key(session_key.raw, key.raw, "a queue's key")
-    except MalformedBlock:
-        return False
-    return is_authenticated(transmission, session_id, box_key)
 
 
 def is_signed(transmission: Transmission, session_id: bytes, key: PublicKey) -> bool:
