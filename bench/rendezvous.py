@@ -7,6 +7,7 @@ import asyncio
 import importlib
 from pathlib import Path
 
+from onion_rdv.rendezvous.rules import NO_CEILING, Rules
 from onion_rdv.rendezvous.sqlite import DEFAULT_CACHED_BUCKETS, SqliteStore
 from onion_rdv.rendezvous.web import WebFace
 
@@ -14,7 +15,9 @@ ONION_KEY = bytes(32)
 
 
 async def serve(directory: Path, cached_buckets: int) -> None:
-    store = await SqliteStore.open(directory / "store.db", ONION_KEY, cached_buckets=cached_buckets)
+    store = await SqliteStore.open(
+        directory / "store.db", ONION_KEY, Rules(ceiling=NO_CEILING), cached_buckets=cached_buckets
+    )
     await WebFace(store).start(directory / "socket", 0o600)
     print("ready", flush=True)
     await asyncio.Event().wait()

@@ -46,6 +46,7 @@
     ├── TalkCutShort                   8
     ├── StreamFailed                   4
     ├── StoreError                     9
+    │   └── TooManyBuckets
     └── MalformedRequest              70
 """
 
@@ -355,6 +356,12 @@ class StoreError(RdvError):
 
     exit_code = 9
     default_hint = "check the state directory's space and permissions"
+
+
+class TooManyBuckets(StoreError):
+    """Too many new buckets were opened in a short time."""
+
+    default_hint = "if that is no flood but more people than before, raise max_new_buckets; clients try again"
 
 
 class MalformedRequest(RdvError):

@@ -9,7 +9,7 @@ import click
 
 from onion_rdv.cli.service_options import keeping_options, onion_options, onion_settings, run_service
 from onion_rdv.cli.settings import EPILOG, option, state_directory
-from onion_rdv.rendezvous.store import DEFAULT_LIFETIME, DEFAULT_WINDOW
+from onion_rdv.rendezvous.rules import DEFAULT_LIFETIME, DEFAULT_WINDOW
 
 if TYPE_CHECKING:
     from pathlib import Path

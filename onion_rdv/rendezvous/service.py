@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from onion_rdv.protocol import DEFAULT_PORT, decode_onion_address
 from onion_rdv.protocol.onion import authority
+from onion_rdv.rendezvous.rules import DEFAULT_LIFETIME, DEFAULT_MAX_NEW_BUCKETS, DEFAULT_WINDOW, Ceiling, Rules
 from onion_rdv.rendezvous.sqlite import SqliteStore
-from onion_rdv.rendezvous.store import DEFAULT_LIFETIME, DEFAULT_WINDOW
 from onion_rdv.rendezvous.web import WebFace
 from onion_rdv.tor.onion_service.hosting import HostSettings, Ready, host
 from onion_rdv.tor.progress import Progress, silent
@@ -26,13 +26,19 @@ STORE_FILE = "buckets.sqlite"
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings(HostSettings):
-    """What an operator decides; ``window`` and ``lifetime`` are seconds."""
+    """What an operator decides; ``window`` and ``lifetime`` are seconds, ``max_new_buckets`` as many a minute."""
 
     SOCKET: ClassVar[str] = "web.socket"
 
     port: int = DEFAULT_PORT
     window: int = DEFAULT_WINDOW
     lifetime: int = DEFAULT_LIFETIME
+    max_new_buckets: int = DEFAULT_MAX_NEW_BUCKETS
+
+    @property
+    def rules(self) -> Rules:
+        """What the store goes by; raises :class:`~onion_rdv.errors.SettingsError`."""
+        return Rules(self.window, self.lifetime, Ceiling(self.max_new_buckets))
 
 
 async def serve(
@@ -54,8 +60,7 @@ async def serve(
         store = await SqliteStore.open(
             settings.state_directory / STORE_FILE,
             decode_onion_address(address),
-            window=settings.window,
-            lifetime=settings.lifetime,
+            settings.rules,
         )
         try:
             web = WebFace(store)

@@ -11,13 +11,13 @@ import time
 from random import SystemRandom
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from onion_rdv.errors import SettingsError, StoreError
+from onion_rdv.errors import StoreError
 from onion_rdv.protocol import ENTRY_SIZE
 from onion_rdv.rendezvous.cache import BucketCache
 from onion_rdv.rendezvous.links import LinkMaker
+from onion_rdv.rendezvous.rules import DEFAULT_RULES, Rules
 from onion_rdv.rendezvous.sqlite_jobs import Fetch, Found, Link, Outcome, Stop, Store
-from onion_rdv.rendezvous.sqlite_thread import FileThread, Rules
-from onion_rdv.rendezvous.store import DEFAULT_LIFETIME, DEFAULT_WINDOW, StoredBucket, Totals
+from onion_rdv.rendezvous.sqlite_thread import FileThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from onion_rdv.rendezvous.sqlite_jobs import Written
+    from onion_rdv.rendezvous.store import StoredBucket, Totals
 
 _T = TypeVar("_T")
 
@@ -55,9 +56,8 @@ class SqliteStore:
         cls,
         path: Path,
         onion_key: bytes,
+        rules: Rules = DEFAULT_RULES,
         *,
-        window: float = DEFAULT_WINDOW,
-        lifetime: float = DEFAULT_LIFETIME,
         cached_buckets: int = DEFAULT_CACHED_BUCKETS,
         tick: float = DEFAULT_TICK,
         clock: Callable[[], float] = time.time,
@@ -65,19 +65,18 @@ class SqliteStore:
     ) -> Self:
         """Open the store in the file at ``path``, which is made if it is not there, for one onion service.
 
-        ``onion_key`` is the service's 32-byte ed25519 public key. ``window`` and ``lifetime`` are the seconds that a
-        bucket is open and that it is kept. ``randomness`` is the operating system's unless a test brings its own.
+        ``onion_key`` is the service's 32-byte ed25519 public key. ``randomness`` is the operating system's unless a
+        test brings its own.
 
         Raises :class:`~onion_rdv.errors.StoreError` when the file cannot be used: it belongs to another onion
         service, another server has it open, a newer version wrote it, it is damaged or cannot be written.
         """
-        if lifetime <= window:
-            raise SettingsError("buckets must be kept longer than they are open")
         store = cls(onion_key, cached_buckets)
         store._thread = FileThread(
             path,
             onion_key,
-            Rules(window, lifetime, tick),
+            rules,
+            tick=tick,
             clock=clock,
             randomness=randomness or SystemRandom(),
             report=store._report,
@@ -113,10 +112,9 @@ class SqliteStore:
             self._thread.usage.fetched += 1
         return bucket
 
-    def totals(self) -> Totals:
+    async def totals(self) -> Totals:
         """Give the sums that an operator may know."""
-        usage = self._thread.usage
-        return Totals(self._thread.buckets, usage.opened, usage.stored, usage.fetched)
+        return self._thread.totals()
 
     async def close(self) -> None:
         """Finish what was asked for and close the file."""

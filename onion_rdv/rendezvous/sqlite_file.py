@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self, cast
 from onion_rdv.errors import StoreError
 from onion_rdv.protocol import BUCKET_SIZE, BucketId
 from onion_rdv.rendezvous.filling import FillingBucket
+from onion_rdv.rendezvous.rules import CEILING_SECONDS
 from onion_rdv.rendezvous.usage import Usage
 from onion_rdv.storage.faults import Damaged
 from onion_rdv.storage.file import Form, SqliteFile
@@ -14,6 +15,8 @@ from onion_rdv.storage.file import Form, SqliteFile
 if TYPE_CHECKING:
     from pathlib import Path
     from random import Random
+
+    from onion_rdv.rendezvous.rules import Ceiling
 
 APPLICATION_ID = 0x52445631  # "RDV1"
 SCHEMA_VERSION = 1
@@ -40,13 +43,23 @@ class StoreFile(SqliteFile):
 
     # What is stored
 
-    def open_bucket(self, created_at: int, randomness: Random) -> FillingBucket:
-        """Open a bucket in this second, under a number that no bucket of that second ever had."""
+    def open_bucket(self, created_at: int, ceiling: Ceiling, randomness: Random) -> FillingBucket:
+        """Open a bucket in this second, under a number that no bucket of that second ever had.
+
+        Raises :class:`~onion_rdv.errors.TooManyBuckets`, and then has written nothing.
+        """
         number = self._value(
             "SELECT 1 + max((SELECT coalesce(max(number), -1) FROM bucket WHERE created_at = ?1),"
             " (SELECT iif(?1 <= erased_until, erased_number, -1) FROM owner))",
             created_at,
         )
+        lately = self._value(
+            "SELECT count(*) FROM (SELECT 1 FROM bucket WHERE created_at > ?1 - ?2 AND created_at <= ?1 LIMIT ?3)",
+            created_at,
+            CEILING_SECONDS,
+            ceiling.a_minute,
+        )
+        ceiling.check(number, lately)
         sql = self._sql
         key = sql.execute("INSERT INTO bucket (created_at, number) VALUES (?, ?)", (created_at, number)).lastrowid
         filling = FillingBucket.new(cast("int", key), BucketId(created_at, number), randomness)

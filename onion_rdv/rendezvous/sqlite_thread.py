@@ -10,15 +10,15 @@ import contextlib
 import logging
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onion_rdv.errors import StoreError
+from onion_rdv.errors import StoreError, TooManyBuckets
 from onion_rdv.rendezvous.sqlite_file import LOST, StoreFile
 from onion_rdv.rendezvous.sqlite_jobs import Fetch, Found, Job, Link, Outcome, Stop, Store, Written
-from onion_rdv.rendezvous.store import StoredBucket
+from onion_rdv.rendezvous.store import StoredBucket, Totals
 from onion_rdv.rendezvous.usage import Usage
-from onion_rdv.storage.faults import Faults, again
+from onion_rdv.storage.faults import Complaints, Faults, again
+from onion_rdv.storage.file import size_of
 from onion_rdv.storage.jobs import Jobs
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from onion_rdv.rendezvous.filling import FillingBucket
+    from onion_rdv.rendezvous.rules import Rules
 
 _LOGGER = logging.getLogger("onion_rdv.rendezvous")
 
@@ -40,15 +41,6 @@ _PAGES_AT_ONCE = 4096
 """Free pages given back to the file system at once, for the same reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """How long things last, in seconds: a bucket stays open, a bucket is kept, time between looks at the clock."""
-
-    window: float
-    lifetime: float
-    tick: float
-
-
 class FileThread:
     """Works on the file; whatever a round of work brought about is given to ``report``, in the thread."""
 
@@ -58,6 +50,7 @@ class FileThread:
         onion_key: bytes,
         rules: Rules,
         *,
+        tick: float,
         clock: Callable[[], float],
         randomness: Random,
         report: Callable[[Outcome | Found | StoreError | None], None],
@@ -65,6 +58,7 @@ class FileThread:
         self._path = path
         self._onion_key = onion_key
         self._rules = rules
+        self._tick = tick
         self._clock = clock
         self._random = randomness
         self._report = report
@@ -81,6 +75,7 @@ class FileThread:
         self._links: dict[bytes, int] = {}  # computed and not yet written: the key of each one's bucket
         self._forget_by: float | None = None  # when the log must have forgotten earlier states (monotonic clock)
         self._in_a_hurry = False  # something was left for right after the jobs that wait
+        self._complaints = Complaints(_LOGGER)
         self._faults = Faults(path, LOST, _LOGGER, self._drop_file).turned
 
     def start(self) -> None:
@@ -94,6 +89,19 @@ class FileThread:
     def join(self) -> None:
         """Wait for the end of the thread, which must have been told to stop or have failed to start."""
         self._thread.join()
+
+    def totals(self) -> Totals:
+        """Give the sums that an operator may know, as the thread knows them; any thread may ask."""
+        usage = self.usage
+        return Totals(
+            buckets=self.buckets,
+            open=int(self._filling is not None),
+            oldest=self._oldest,
+            size=size_of(self._path),
+            opened=usage.opened,
+            stored=usage.stored,
+            fetched=usage.fetched,
+        )
 
     # All that follows runs in the thread.
 
@@ -111,7 +119,7 @@ class FileThread:
         self._report(found)
         going_on = True
         while going_on:
-            jobs = self._jobs.take(0 if self._in_a_hurry else self._rules.tick)
+            jobs = self._jobs.take(0 if self._in_a_hurry else self._tick)
             going_on = not any(isinstance(job, Stop) for job in jobs)
             outcome = self._serve(jobs)
             if outcome.stored or outcome.found:
@@ -146,36 +154,47 @@ class FileThread:
         except StoreError as error:
             return error
 
-    def _commit(self, entries: list[bytes], written: list[Written]) -> list[StoredBucket]:
+    def _commit(self, entries: list[bytes], written: list[Written]) -> list[StoredBucket | StoreError]:
         """Write links and entries in one transaction; ``written`` gets the new states of buckets."""
         file = self._open()
         now = self._clock()
-        stored: list[StoredBucket] = []
         with file.transaction():
             for link, key in self._links.items():
                 file.set_link(key, link)
             if entries and self._is_overdue(now):
                 self._close_bucket(file, forget_by=time.monotonic())
-            while len(stored) < len(entries):
-                is_new = self._filling is None
-                filling = self._filling = self._filling or file.open_bucket(int(now), self._random)
-                here = entries[len(stored) : len(stored) + filling.room]
-                for entry in here:
-                    filling.put(entry)
-                content = filling.content()
-                file.write(filling, content)
-                written.append(Written(filling.key, filling.bucket_id, content, is_new))
-                stored += [StoredBucket(filling.bucket_id, content)] * len(here)
-                if not filling.room:
-                    self._close_bucket(file, forget_by=time.monotonic() + _FORGET_LATEST)
+            stored = self._place(file, entries, int(now), written)
         if self._links and self._filling is None:
             self._forget_by = self._forget_by or time.monotonic() + _FORGET_LATEST
         self._links.clear()
-        self.usage.stored += len(stored)
+        self.usage.stored += sum(isinstance(place, StoredBucket) for place in stored)
         if opened := sum(bucket.is_new for bucket in written):
             self.usage.opened += opened
             self.buckets += opened
             self._oldest = file.oldest()
+        return stored
+
+    def _place(
+        self, file: StoreFile, entries: list[bytes], now: int, written: list[Written]
+    ) -> list[StoredBucket | StoreError]:
+        """Put entries into the open bucket and into new ones; those that need more than may be opened are refused."""
+        stored: list[StoredBucket | StoreError] = []
+        while len(stored) < len(entries):
+            is_new = self._filling is None
+            try:
+                filling = self._filling = self._filling or file.open_bucket(now, self._rules.ceiling, self._random)
+            except TooManyBuckets as error:
+                self._complaints.tell(error)
+                return [*stored, *(again(error) for _ in entries[len(stored) :])]
+            here = entries[len(stored) : len(stored) + filling.room]
+            for entry in here:
+                filling.put(entry)
+            content = filling.content()
+            file.write(filling, content)
+            written.append(Written(filling.key, filling.bucket_id, content, is_new))
+            stored += [StoredBucket(filling.bucket_id, content)] * len(here)
+            if not filling.room:
+                self._close_bucket(file, forget_by=time.monotonic() + _FORGET_LATEST)
         return stored
 
     def _is_overdue(self, now: float) -> bool:

@@ -5,16 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from onion_rdv.protocol.bucket import LIFETIME, WINDOW
-
 if TYPE_CHECKING:
     from onion_rdv.protocol import BucketId
-
-DEFAULT_WINDOW = WINDOW
-"""Seconds that a bucket takes entries, unless it is full earlier."""
-
-DEFAULT_LIFETIME = LIFETIME
-"""Seconds after which a bucket is erased, counted from the second in which it was opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +23,15 @@ class Totals:
 
     buckets: int
     """Buckets that the store keeps now."""
+
+    open: int
+    """How many of them take entries: 0 or 1."""
+
+    oldest: int | None
+    """Unix second in which the oldest of them was opened; it expires first."""
+
+    size: int
+    """Bytes that the store takes on disk."""
 
     opened: int
     """Buckets that were ever opened."""
@@ -50,7 +51,8 @@ class BucketStore(Protocol):
 
         When this returns, the entry survives a crash of the process and of the machine. Raises
         :class:`~onion_rdv.errors.StoreError` when it could not be kept; then it was not acknowledged, and the caller
-        may try again later.
+        may try again later. One of them is :class:`~onion_rdv.errors.TooManyBuckets`: the entry needs a new bucket,
+        and the ceiling is reached (``rules.py``).
         """
 
     async def fetch(self, link: bytes) -> bytes | None:
@@ -59,8 +61,11 @@ class BucketStore(Protocol):
         Raises :class:`~onion_rdv.errors.StoreError` when the store cannot be read.
         """
 
-    def totals(self) -> Totals:
-        """Give the sums that an operator may know."""
+    async def totals(self) -> Totals:
+        """Give the sums that an operator may know.
+
+        Raises :class:`~onion_rdv.errors.StoreError` when the store cannot be read.
+        """
 
     async def close(self) -> None:
         """Finish what was asked for and give everything back; the open bucket stays open in the store."""

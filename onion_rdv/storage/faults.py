@@ -70,7 +70,21 @@ def explain(error: Exception, path: Path, lost: str) -> StoreError:
 
 def again(error: StoreError) -> StoreError:
     """Copy an error: one that is raised in several tasks would collect the tracebacks of all."""
-    return StoreError(error.detail, hint=error.hint)
+    return type(error)(error.detail, hint=error.hint)
+
+
+class Complaints:
+    """Tells an operator of faults: each at once, and not again for a minute."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._silent_until: dict[str, float] = {}  # by message (monotonic clock)
+
+    def tell(self, fault: StoreError) -> None:
+        """Log a fault with its cause and cure, unless that was done lately."""
+        if self._silent_until.get(fault.message, -inf) <= time.monotonic():
+            self._silent_until[fault.message] = time.monotonic() + _COMPLAIN_AGAIN
+            self._logger.error("%s; %s", fault.message, fault.hint)
 
 
 class Faults:
@@ -80,9 +94,8 @@ class Faults:
         """Prepare for the store at ``path``; ``give_up`` is called after each fault, to begin anew with the file."""
         self._path = path
         self._lost = lost
-        self._logger = logger
         self._give_up = give_up
-        self._complaints: dict[str, float] = {}  # until when each need not be logged again (monotonic clock)
+        self._complaints = Complaints(logger)
 
     @contextlib.contextmanager
     def turned(self) -> Iterator[None]:
@@ -92,7 +105,5 @@ class Faults:
         except Exception as error:  # noqa: BLE001  # whoever waits must hear of it, whatever it is
             fault = explain(error, self._path, self._lost)
             self._give_up()
-            if self._complaints.get(fault.message, -inf) <= time.monotonic():
-                self._complaints[fault.message] = time.monotonic() + _COMPLAIN_AGAIN
-                self._logger.error("%s; %s", fault.message, fault.hint)  # noqa: TRY400  # a traceback says no more
+            self._complaints.tell(fault)
             raise fault from None

@@ -130,6 +130,15 @@ class SqliteFile:
         return None if row is None else row[0]
 
 
+def size_of(path: Path) -> int:
+    """Give the bytes that a store at ``path`` and its log take on disk."""
+    size = 0
+    for part in (path, f"{path}-wal"):
+        with contextlib.suppress(FileNotFoundError):
+            size += os.stat(part).st_size  # noqa: PTH116  # one of them is no Path
+    return size
+
+
 def _lock(path: Path) -> int:
     """Open the file, or make it, for this user only (SQLite gives its log the same mode); lock out other servers.
 

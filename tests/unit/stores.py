@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from onion_rdv.protocol import ENTRY_SIZE
+from onion_rdv.rendezvous.rules import NO_CEILING, Rules
 from onion_rdv.rendezvous.sqlite import SqliteStore
 from onion_rdv.rendezvous.store import BucketStore
 
@@ -41,7 +42,13 @@ class Clock:
 
 
 async def open_sqlite(directory: Path, onion_key: bytes = ONION_KEY, **settings: Any) -> SqliteStore:
-    return await SqliteStore.open(directory / "store.db", onion_key, tick=TICK, **settings)
+    return await SqliteStore.open(directory / "store.db", onion_key, take_rules(settings), tick=TICK, **settings)
+
+
+def take_rules(settings: dict[str, Any]) -> Rules:
+    """Take what belongs into them out of what a test says; a test that says nothing of a ceiling has none."""
+    taken = {name: settings.pop(name) for name in ("window", "lifetime", "ceiling") if name in settings}
+    return Rules(**{"ceiling": NO_CEILING} | taken)
 
 
 IMPLEMENTATIONS: dict[str, OpenStore] = {"sqlite": open_sqlite}
@@ -53,6 +60,13 @@ def cheap_link(bucket_id: BucketId, onion_key: bytes = ONION_KEY) -> bytes:
 
 def an_entry() -> bytes:
     return secrets.token_bytes(ENTRY_SIZE)
+
+
+async def until_kept(store: BucketStore, buckets: int) -> None:
+    """Wait until a store has erased all but so many buckets."""
+    async with asyncio.timeout(20):
+        while (await store.totals()).buckets != buckets:
+            await asyncio.sleep(0.001)
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -28,10 +28,11 @@ SERVER = """
 import asyncio, sys
 from pathlib import Path
 from onion_rdv.rendezvous.sqlite import SqliteStore
+from onion_rdv.rendezvous.rules import NO_CEILING, Rules
 from onion_rdv.rendezvous.web import WebFace
 
 async def main(directory):
-    store = await SqliteStore.open(directory / "store.db", bytes(range(32)), window=2)
+    store = await SqliteStore.open(directory / "store.db", bytes(range(32)), Rules(window=2, ceiling=NO_CEILING))
     await WebFace(store).start(directory / "socket", 0o600)
     print("ready", flush=True)
     await asyncio.Event().wait()

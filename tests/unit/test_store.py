@@ -6,47 +6,14 @@ import asyncio
 import secrets
 import threading
 from random import Random
-from typing import TYPE_CHECKING, Any
 
 import pytest
-from stores import IMPLEMENTATIONS, ONION_KEY, START, Clock, OpenStore, an_entry, cheap_link, until
+from stores import ONION_KEY, START, Clock, OpenStore, an_entry, cheap_link, until_kept
 
 from onion_rdv.errors import SettingsError, StoreError
-from onion_rdv.protocol import BUCKET_ENTRIES, BucketId, bucket_link
+from onion_rdv.protocol import BUCKET_ENTRIES, BUCKET_SIZE, BucketId, bucket_link
 from onion_rdv.protocol.bucket import entries
 from onion_rdv.rendezvous import links
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-    from onion_rdv.rendezvous.store import BucketStore
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture(params=IMPLEMENTATIONS)
-async def open_store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[OpenStore]:
-    """Open the one store of this test, again and again if it likes."""
-    opened: list[BucketStore] = []
-
-    async def open_it(onion_key: bytes = ONION_KEY, **settings: Any) -> BucketStore:
-        store = await IMPLEMENTATIONS[request.param](tmp_path, onion_key, clock=clock, **settings)
-        opened.append(store)
-        return store
-
-    yield open_it
-    for store in opened:
-        await store.close()
-
-
-@pytest.fixture
-def _cheap_links(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let links cost nothing, for tests that open many buckets."""
-    monkeypatch.setattr(links, "bucket_link", cheap_link)
 
 
 async def test_an_entry_is_in_the_bucket_that_its_link_fetches(open_store: OpenStore) -> None:
@@ -94,8 +61,9 @@ async def test_a_thousand_at_once(open_store: OpenStore, cached_buckets: int) ->
     assert all(places.count(entry) == 1 for entry in given)
     for bucket_id in ids[:-1]:
         assert sum(where.bucket_id == bucket_id for where in stored) == BUCKET_ENTRIES
-    assert store.totals().buckets == store.totals().opened == 16
-    assert store.totals().stored == 1000
+    totals = await store.totals()
+    assert totals.buckets == totals.opened == 16
+    assert totals.stored == 1000
 
 
 async def test_a_bucket_takes_entries_for_the_window_only(open_store: OpenStore, clock: Clock) -> None:
@@ -139,7 +107,7 @@ async def test_no_id_comes_back_after_its_bucket_was_erased(open_store: OpenStor
     for _ in range(2 * BUCKET_ENTRIES + 1):
         await store.store(an_entry())
     clock.now += 10_000
-    await until(lambda: store.totals().buckets == 0)
+    await until_kept(store, 0)
     clock.now = START
     for _ in range(2):
         assert (await store.store(an_entry())).bucket_id == BucketId(START, 3)
@@ -158,7 +126,7 @@ async def test_buckets_expire_as_a_whole(open_store: OpenStore, clock: Clock) ->
     clock.now += 499.9
     assert await store.fetch(old_link) == old.bucket
     clock.now += 0.1
-    await until(lambda: store.totals().buckets == 1)
+    await until_kept(store, 1)
     assert await store.fetch(old_link) is None
     assert await store.fetch(new_link) == new.bucket
 
@@ -262,13 +230,29 @@ async def test_totals_count_everybody_together_and_outlive_a_restart_in_whole_bu
     for _ in range(10):
         await store.fetch(cheap_link(stored[0].bucket_id))
     await store.fetch(bytes(16))
-    totals = store.totals()
+    totals = await store.totals()
     assert (totals.buckets, totals.opened, totals.stored, totals.fetched) == (2, 2, 100, 10)
     await store.close()
-    totals = (await open_store()).totals()
+    totals = await (await open_store()).totals()
     assert (totals.buckets, totals.opened) == (2, 2)
     assert totals.stored in {64, 128}
     assert totals.fetched in {0, 64}
+
+
+async def test_totals_tell_of_the_store_as_it_is(open_store: OpenStore, clock: Clock) -> None:
+    store = await open_store(window=60, lifetime=1000)
+    totals = await store.totals()
+    assert (totals.buckets, totals.open, totals.oldest) == (0, 0, None)
+    await store.store(an_entry())
+    clock.now += 100
+    await store.store(an_entry())
+    totals = await store.totals()
+    assert (totals.buckets, totals.open, totals.oldest) == (2, 1, START)
+    assert totals.size >= 2 * BUCKET_SIZE
+    clock.now += 900
+    await until_kept(store, 1)
+    totals = await store.totals()
+    assert (totals.open, totals.oldest) == (0, START + 100)
 
 
 async def test_a_closed_store_says_so(open_store: OpenStore) -> None:

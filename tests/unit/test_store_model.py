@@ -16,7 +16,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from stores import IMPLEMENTATIONS, Clock, OpenStore, an_entry, cheap_link, until
+from stores import IMPLEMENTATIONS, Clock, OpenStore, an_entry, cheap_link, until_kept
 
 from onion_rdv.protocol import BUCKET_ENTRIES, BucketId
 from onion_rdv.protocol.bucket import entries
@@ -82,7 +82,7 @@ class StoreMachine(RuleBasedStateMachine):
             self.open_id = None
         self.buckets = {b: held for b, held in self.buckets.items() if b.created_at + self.LIFETIME > now}
         self.run(self.clock.seen())
-        self.run(until(lambda: self.store.totals().buckets == len(self.buckets)))
+        self.run(until_kept(self.store, len(self.buckets)))
 
     @rule()
     def restart(self) -> None:
@@ -100,7 +100,7 @@ class StoreMachine(RuleBasedStateMachine):
     @invariant()
     def nothing_is_overfull(self) -> None:
         assert all(len(held) <= BUCKET_ENTRIES for held in self.buckets.values())
-        assert self.store.totals().buckets == len(self.buckets)
+        assert self.run(self.store.totals()).buckets == len(self.buckets)
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)

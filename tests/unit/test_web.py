@@ -200,7 +200,7 @@ class BrokenStore:
     async def fetch(self, link: bytes) -> bytes | None:  # noqa: ARG002
         raise self._error
 
-    def totals(self) -> Totals:
+    async def totals(self) -> Totals:
         raise self._error
 
     async def close(self) -> None:
