@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+pytest_plugins = ["store_fixtures"]
+
 # On a machine that does other things too, one example may take long; that is no fault of the code.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")

@@ -47,8 +47,8 @@ async def open_sqlite(directory: Path, onion_key: bytes = ONION_KEY, **settings:
 
 def take_rules(settings: dict[str, Any]) -> Rules:
     """Take what belongs into them out of what a test says; a test that says nothing of a ceiling has none."""
-    taken = {name: settings.pop(name) for name in ("window", "lifetime", "ceiling") if name in settings}
-    return Rules(**{"ceiling": NO_CEILING} | taken)
+    settings.setdefault("ceiling", NO_CEILING)
+    return Rules(**{name: settings.pop(name) for name in ("window", "lifetime", "ceiling") if name in settings})
 
 
 IMPLEMENTATIONS: dict[str, OpenStore] = {"sqlite": open_sqlite}
