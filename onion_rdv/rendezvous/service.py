@@ -11,13 +11,13 @@ from onion_rdv.protocol.onion import authority
 from onion_rdv.rendezvous.rules import DEFAULT_LIFETIME, DEFAULT_MAX_NEW_BUCKETS, DEFAULT_WINDOW, Ceiling, Rules
 from onion_rdv.rendezvous.sqlite import SqliteStore
 from onion_rdv.rendezvous.web import WebFace
-from onion_rdv.tor.onion_service.hosting import HostSettings, Ready, host
+from onion_rdv.tor.onion_service.hosting import Hosting, HostSettings, Ready, host
 from onion_rdv.tor.progress import Progress, silent
 
 if TYPE_CHECKING:
     import asyncio
+    import socket
     from collections.abc import AsyncIterator, Awaitable, Callable
-    from pathlib import Path
 
     from onion_rdv.tor.control import Control
 
@@ -49,6 +49,7 @@ async def serve(
     on_ready: Callable[[Ready], None],
     on_state: Callable[[str], None],
     progress: Progress = silent,
+    inherited: socket.socket | None = None,
 ) -> None:
     """Run a rendezvous server until ``stop`` is set; see :func:`~onion_rdv.tor.onion_service.hosting.host`.
 
@@ -56,17 +57,17 @@ async def serve(
     """
 
     @asynccontextmanager
-    async def listening(address: str, socket: Path) -> AsyncIterator[str]:
+    async def listening(hosting: Hosting) -> AsyncIterator[str]:
         store = await SqliteStore.open(
             settings.state_directory / STORE_FILE,
-            decode_onion_address(address),
+            decode_onion_address(hosting.address),
             settings.rules,
         )
         try:
             web = WebFace(store)
-            await web.start(socket, 0o600)
+            await web.start_on(hosting.listener)
             try:
-                yield authority(address, settings.port)
+                yield authority(hosting.address, settings.port)
             finally:
                 await web.stop()
         finally:
@@ -80,4 +81,5 @@ async def serve(
         on_ready=on_ready,
         on_state=on_state,
         progress=progress,
+        inherited=inherited,
     )

@@ -11,13 +11,13 @@ from onion_rdv.smp.server.face import MessagingFace
 from onion_rdv.smp.server.house import House
 from onion_rdv.smp.server.queue_store import DEFAULT_LIFETIME, QueueStore
 from onion_rdv.smp.wire.address import SmpServer
-from onion_rdv.tor.onion_service.hosting import HostSettings, Ready, host
+from onion_rdv.tor.onion_service.hosting import Hosting, HostSettings, Ready, host
 from onion_rdv.tor.progress import Progress, silent
 
 if TYPE_CHECKING:
     import asyncio
+    import socket
     from collections.abc import AsyncIterator, Awaitable, Callable
-    from pathlib import Path
 
     from onion_rdv.tor.control import Control
 
@@ -48,6 +48,7 @@ async def serve(
     on_ready: Callable[[Ready], None],
     on_state: Callable[[str], None],
     progress: Progress = silent,
+    inherited: socket.socket | None = None,
 ) -> None:
     """Run a messaging server until ``stop`` is set; see :func:`~onion_rdv.tor.onion_service.hosting.host`.
 
@@ -56,16 +57,16 @@ async def serve(
     """
 
     @asynccontextmanager
-    async def listening(address: str, socket: Path) -> AsyncIterator[str]:
+    async def listening(hosting: Hosting) -> AsyncIterator[str]:
         directory = settings.state_directory
         password = settings.password
         store = await QueueStore.open(directory / STORE_FILE, lifetime=settings.lifetime)
         try:
             house = House(store, None if password is None else password.encode())
             face = await MessagingFace.at_home(house, directory)
-            await face.start(socket, 0o600)
+            await face.start_on(hosting.listener)
             try:
-                yield SmpServer(face.fingerprint, (address,), settings.port, password).with_password()
+                yield SmpServer(face.fingerprint, (hosting.address,), settings.port, password).with_password()
             finally:
                 await face.stop()
         finally:
@@ -79,4 +80,5 @@ async def serve(
         on_ready=on_ready,
         on_state=on_state,
         progress=progress,
+        inherited=inherited,
     )

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, ClassVar
 from onion_rdv.errors import SettingsError
 from onion_rdv.tor.onion_service.directory import DirectoryService
 from onion_rdv.tor.onion_service.ephemeral import EphemeralService
+from onion_rdv.tor.onion_service.listening import UnixListener
 from onion_rdv.tor.onion_service.service import OnionService
 from onion_rdv.tor.onion_service.settings import ServiceSettings
 from onion_rdv.tor.onion_service.target import let_tor_in
 from onion_rdv.tor.progress import Progress, silent
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Awaitable, Callable, Coroutine
     from contextlib import AbstractAsyncContextManager
 
@@ -86,29 +88,48 @@ class Ready:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Hosting:
+    """What a server is given to serve with.
+
+    * ``address``: its onion address, 56 characters and ``.onion``.
+    * ``listener``: a Unix stream socket that listens already, so that no stream is refused while the server starts;
+      whoever serves on it may close it, and its name is somebody else's business.
+    * ``onion``: the onion service before it, perhaps not published yet.
+    * ``settings``: what the operator decided.
+    """
+
+    address: str
+    listener: socket.socket
+    onion: OnionService
+    settings: HostSettings
+
+
 async def host(
     settings: HostSettings,
     open_control: Callable[[], Awaitable[Control]],
     *,
-    listening: Callable[[str, Path], AbstractAsyncContextManager[str]],
+    listening: Callable[[Hosting], AbstractAsyncContextManager[str]],
     stop: asyncio.Event,
     on_ready: Callable[[Ready], None],
     on_state: Callable[[str], None],
     progress: Progress = silent,
+    inherited: socket.socket | None = None,
 ) -> None:
     """Run a server until ``stop`` is set.
 
-    ``listening`` is given the onion address and a path, and serves on a socket there, of mode 0600, for as long as
-    its context lasts; it gives the server as clients name it. ``on_ready`` is called once, when the descriptor is
-    with the directories; ``on_state`` whenever the service is being published, is published, or is lost, which it is
-    again and again only where tor goes away. Raises :class:`~onion_rdv.errors.SettingsError`,
-    :class:`~onion_rdv.errors.NoTor` with their kinds, and what ``listening`` raises.
+    ``listening`` serves for as long as its context lasts; it gives the server as clients name it. ``on_ready`` is
+    called once, when the descriptor is with the directories; ``on_state`` whenever the service is being published, is
+    published, or is lost, which it is again and again only where tor goes away. ``inherited`` is a socket to serve on
+    that somebody else made, let tor in to, and keeps the name of; it is closed here. Raises
+    :class:`~onion_rdv.errors.SettingsError`, :class:`~onion_rdv.errors.NoTor` with their kinds, and what
+    ``listening`` raises.
     """
     await asyncio.to_thread(_make_private, settings.state_directory)
     async with await open_control() as control:
         tor_uid = await control.process_uid()
-    socket = settings.choose_socket(tor_uid)
-    way = settings.way(socket)
+    path = settings.choose_socket(tor_uid) if inherited is None else Path(inherited.getsockname())
+    way = settings.way(path)
     onion = OnionService(way, open_control, on_state=on_state, progress=progress)
     async with AsyncExitStack() as cleanup:
         cleanup.push_async_callback(onion.stop)
@@ -120,8 +141,16 @@ async def host(
             if not onion.is_published:
                 return
             address = onion.address
-        server = await cleanup.enter_async_context(listening(address, socket))
-        await asyncio.to_thread(let_tor_in, socket, tor_uid)
+        listener = inherited
+        if listener is None:
+            own = UnixListener(path, 0o600)
+            cleanup.callback(own.unlink)
+            listener = own.socket
+        cleanup.enter_context(listener)
+        if inherited is None:
+            await asyncio.to_thread(let_tor_in, path, tor_uid)
+        hosting = Hosting(address, listener, onion, settings)
+        server = await cleanup.enter_async_context(listening(hosting))
         if not onion.is_published:
             await _unless(stop, onion.publish())
         if not onion.is_published:
