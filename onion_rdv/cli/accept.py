@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from onion_rdv.cli.invited import get_passphrase, open_bucket, warn_of_unknown_server
+from onion_rdv.cli.kinds import RENDEZVOUS_SERVER
 from onion_rdv.cli.qr import draw
 from onion_rdv.cli.route import Route, route_options, tor_route
 from onion_rdv.cli.secret_input import read_secret, refuse_to_share_stdin
@@ -34,7 +35,13 @@ if TYPE_CHECKING:
 @click.argument("invite", required=False, metavar="[INVITE]")
 @click.option("--passphrase-file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Read the passphrase from FILE; - is stdin. Default: from the invite, or a prompt.")  # fmt: skip
-@option("--server", multiple=True, metavar="ADDRESS", help="Warn when the invite names none of these.")
+@option(
+    "--server",
+    multiple=True,
+    type=RENDEZVOUS_SERVER,
+    metavar="ADDRESS",
+    help="Warn when the invite names none of these.",
+)
 @option("--probe", type=click.Choice(["yes", "no", "require"]), default="yes", show_default=True,
         help="Look at the messaging server, and at the link where that uses nothing up.")  # fmt: skip
 @click.option("--no-probe", "probe", flag_value="no", help="The same as --probe=no.")

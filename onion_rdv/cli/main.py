@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from onion_rdv import __version__
-from onion_rdv.cli import settings
+from onion_rdv.cli.settings_file import SettingsFile
 from onion_rdv.cli.terminal import complain
 from onion_rdv.cli.usage import USAGE
 from onion_rdv.errors import RdvError, UsageError
@@ -45,8 +45,12 @@ class _LateGroup(click.Group):
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Run one of the commands."""
-    if context.invoked_subcommand:
-        context.default_map = settings.load(context.invoked_subcommand)
+    name = context.invoked_subcommand or ""
+    command = cli.get_command(context, name)
+    file = context.obj = SettingsFile.read(name)
+    if command is not None and file.path is not None:
+        file.check(cli, command)
+        context.default_map = {name: file.values(command)}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -10,7 +10,7 @@ import click
 
 from onion_rdv.cli.secret_input import read_secret_file
 from onion_rdv.cli.service_options import keeping_options, onion_options, onion_settings, run_service
-from onion_rdv.cli.settings import EPILOG, option, state_directory
+from onion_rdv.cli.settings import EPILOG, MESSAGING, option, state_directory
 from onion_rdv.errors import UsageError
 from onion_rdv.protocol.short_link import SMP_PORT
 from onion_rdv.smp.server.queue_store import DEFAULT_LIFETIME
@@ -24,22 +24,24 @@ def messaging() -> None:
 
 
 @messaging.command(epilog=EPILOG + " There, those of messaging serve stand in a table [messaging].")
-@onion_options(port=SMP_PORT, max_streams=_MAX_STREAMS)
+@onion_options(MESSAGING, port=SMP_PORT, max_streams=_MAX_STREAMS)
 @option(
     "--password-file",
+    table=MESSAGING,
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="Let only those make queues who know the password in this file. Default: everybody.",
 )
 @option(
     "--lifetime",
+    table=MESSAGING,
     type=click.IntRange(min=60),
     default=DEFAULT_LIFETIME,
     show_default=True,
     metavar="SECONDS",
     help="How long a message waits at most.",
 )
-@keeping_options("the onion key, the server's identity and its queues")
+@keeping_options(MESSAGING, "the onion key, the server's identity and its queues")
 def serve(state_dir: Path | None, password_file: Path | None, **options: Any) -> None:
     """Run a messaging server as an onion service, until it is stopped (Ctrl-C, SIGTERM).
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from onion_rdv.cli.kinds import RENDEZVOUS_SERVER
 from onion_rdv.cli.offering import Offering, Passphrase, get_passphrase, offer_options
 from onion_rdv.cli.route import Route, route_options, tor_route
 from onion_rdv.cli.secret_input import read_secret, refuse_to_share_stdin
@@ -19,7 +20,13 @@ if TYPE_CHECKING:
 
 @click.command(epilog=EPILOG)
 @click.argument("link", required=False, metavar="[LINK]")
-@option("--server", multiple=True, metavar="ADDRESS", help="Rendezvous server; of several, one at random.")
+@option(
+    "--server",
+    multiple=True,
+    type=RENDEZVOUS_SERVER,
+    metavar="ADDRESS",
+    help="Rendezvous server; of several, one at random.",
+)
 @offer_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @route_options

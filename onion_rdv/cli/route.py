@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
+from onion_rdv.cli.kinds import SOCKS_PORT
 from onion_rdv.cli.settings import option, state_directory
 from onion_rdv.cli.terminal import ProgressBar, say
 from onion_rdv.errors import NoTor
@@ -45,7 +46,7 @@ def route_options(command: Callable[..., Any]) -> Callable[..., Any]:
                help="Where a tor of our own keeps its data."),
         option("--torrc", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
                help="More torrc lines (bridges) for a tor of our own."),
-        option("--socks", metavar="HOST:PORT",
+        option("--socks", type=SOCKS_PORT, metavar="HOST:PORT",
                help="Tor's SOCKS port. Default: 127.0.0.1:9050, then 9150, then a tor of our own."),
     ):  # fmt: skip
         command = decorate(command)

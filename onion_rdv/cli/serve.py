@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from onion_rdv.cli.service_options import keeping_options, onion_options, onion_settings, run_service
-from onion_rdv.cli.settings import EPILOG, option, state_directory
+from onion_rdv.cli.settings import EPILOG, SERVE, option, state_directory
 from onion_rdv.rendezvous.rules import DEFAULT_LIFETIME, DEFAULT_WINDOW
 
 if TYPE_CHECKING:
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog=EPILOG + " There, those of serve stand in a table [serve].")
-@onion_options(port=80)
+@onion_options(SERVE, port=80)
 @option(
     "--window",
+    table=SERVE,
     type=click.IntRange(min=1),
     default=DEFAULT_WINDOW,
     show_default=True,
@@ -27,13 +28,14 @@ if TYPE_CHECKING:
 )
 @option(
     "--lifetime",
+    table=SERVE,
     type=click.IntRange(min=2),
     default=DEFAULT_LIFETIME,
     show_default=True,
     metavar="SECONDS",
     help="How long a bucket is kept.",
 )
-@keeping_options("the onion key and the store")
+@keeping_options(SERVE, "the onion key and the store")
 def serve(state_dir: Path | None, **options: Any) -> None:
     """Run a rendezvous server as an onion service, until it is stopped (Ctrl-C, SIGTERM).
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from onion_rdv.cli.kinds import CLIENT_KEY, CONTROL_PORT, SocketPath
 from onion_rdv.cli.settings import option
 from onion_rdv.cli.terminal import ProgressBar, emit, emit_json, printable, say, warn
 
@@ -22,20 +23,24 @@ if TYPE_CHECKING:
 _DEFAULT_MAX_STREAMS = 16
 
 
-def onion_options(port: int, max_streams: int = _DEFAULT_MAX_STREAMS) -> Callable[[Callable[..., Any]], Any]:
-    """Give a command the options about its onion service, with these defaults."""
+def onion_options(
+    table: str, port: int, max_streams: int = _DEFAULT_MAX_STREAMS
+) -> Callable[[Callable[..., Any]], Any]:
+    """Give a command the options about its onion service, with these defaults; ``table`` has them in the file."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         for one in (
-            option("--authorized-client", multiple=True, metavar="KEY",
+            option("--authorized-client", table=table, multiple=True, type=CLIENT_KEY, metavar="KEY",
                    help="Serve only the owner of this x25519 public key."),
-            option("--proof-of-work/--no-proof-of-work", default=True, show_default=True,
+            option("--proof-of-work/--no-proof-of-work", table=table, default=True, show_default=True,
                    help="Let tor ask clients for work under load."),
-            option("--max-streams", type=click.IntRange(0, 65535), default=max_streams, show_default=True,
+            option("--max-streams", table=table, type=click.IntRange(0, 65535), default=max_streams, metavar="N",
+                   show_default=True,
                    help="Streams a circuit may have at a time; one more closes it. 0: any number."),
-            option("--listen", type=click.Path(path_type=Path, dir_okay=False), metavar="PATH",
+            option("--listen", table=table, type=SocketPath(), metavar="PATH",
                    help="Unix socket where tor hands over streams. Default: one that tor can enter."),
-            option("--port", type=click.IntRange(1, 65535), default=port, show_default=True,
+            option("--port", table=table, type=click.IntRange(1, 65535), default=port, metavar="N",
+                   show_default=True,
                    help="The onion service's port."),
         ):  # fmt: skip
             command = one(command)
@@ -44,7 +49,7 @@ def onion_options(port: int, max_streams: int = _DEFAULT_MAX_STREAMS) -> Callabl
     return decorate
 
 
-def keeping_options(what: str) -> Callable[[Callable[..., Any]], Any]:
+def keeping_options(table: str, what: str) -> Callable[[Callable[..., Any]], Any]:
     """Give a command the options about tor and about where it keeps what; the last is ``--json``."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -56,11 +61,11 @@ def keeping_options(what: str) -> Callable[[Callable[..., Any]], Any]:
                    help="More torrc lines (bridges) for a tor of our own."),
             option("--control-password-file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
                    help="Password for the control port, where no cookie is readable."),
-            option("--control", metavar="ADDRESS",
+            option("--control", type=CONTROL_PORT, metavar="ADDRESS",
                    help="Tor's control port: HOST:PORT or unix:PATH. Default: the usual places, then a tor of our"
                         " own."),
-            option("--onion-service-dir", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-                   help="Have tor keep the key, in this HiddenServiceDir. Default: it is kept here."),
+            option("--onion-service-dir", table=table, type=click.Path(path_type=Path, file_okay=False),
+                   metavar="DIR", help="Have tor keep the key, in this HiddenServiceDir. Default: it is kept here."),
         ):  # fmt: skip
             command = one(command)
         return command
@@ -72,7 +77,7 @@ def onion_settings(options: Mapping[str, Any], state_directory: Path) -> dict[st
     """Give what a server's settings take from a command's options."""
     return {
         "state_directory": state_directory,
-        "socket": options["listen"].absolute() if options["listen"] else None,
+        "socket": options["listen"],
         "port": options["port"],
         "onion_service_dir": options["onion_service_dir"],
         "max_streams": options["max_streams"],

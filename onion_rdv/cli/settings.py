@@ -1,26 +1,26 @@
 """Settings: an option on the command line, else ``ONION_RDV_NAME``, else the file, else the default.
 
-The file is TOML, ``~/.config/onion-rdv/config.toml`` (or where ``XDG_CONFIG_HOME`` or ``ONION_RDV_CONFIG`` say). Its
-keys are the options' names with underscores; those of ``serve`` and of ``messaging serve`` stand in tables named
-``serve`` and ``messaging``.
+A setting is declared once, by :func:`option`, where a command takes it. What the settings file may hold follows from
+that: a setting is a key there, the option's name with underscores, at the top or in the table that the declaration
+names. :mod:`onion_rdv.cli.settings_file` reads and checks the file.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import tomllib
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from onion_rdv.errors import SettingsError
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableMapping
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-FILE_VARIABLE = "ONION_RDV_CONFIG"
+SERVE: Final = "serve"
+"""The table of the rendezvous server's settings, for every command that has to do with it."""
+
+MESSAGING: Final = "messaging"
+"""The table of the messaging server's settings."""
 
 EPILOG = (
     "Options can be set for good, as name = value in ~/.config/onion-rdv/config.toml or as ONION_RDV_NAME in the"
@@ -28,49 +28,63 @@ EPILOG = (
 )
 """What the help of every command with such options ends with."""
 
-_GENERAL: dict[str, type | tuple[type, ...]] = {
-    "server": list,
-    "socks": str,
-    "control": str,
-    "control_password_file": str,
-    "state_dir": str,
-    "torrc": str,
-    "timeout": (int, float),
-    "max_bucket_age": int,
-    "max_clock_skew": int,
-    "max_bucket_number": int,
-    "probe": str,
-    "messaging_server": str,
-    "words": int,
-}
-_ONION_SERVICE: dict[str, type | tuple[type, ...]] = {
-    "listen": str,
-    "port": int,
-    "onion_service_dir": str,
-    "max_streams": int,
-    "proof_of_work": bool,
-    "authorized_client": list,
-}
-_TABLES: dict[str, dict[str, type | tuple[type, ...]]] = {
-    "serve": {**_ONION_SERVICE, "window": int, "lifetime": int},
-    "messaging": {**_ONION_SERVICE, "password_file": str, "lifetime": int},
-}
-_NAMES = {str: "a string", int: "a whole number", list: "a list of strings", bool: "true or false"}
+
+class Setting(click.Option):
+    """An option that can also be set in the environment and in the settings file.
+
+    ``table`` is the table that it stands in there, None where it stands at the top; the value of a ``secret`` one is
+    not shown to anybody.
+    """
+
+    def __init__(self, *arguments: Any, table: str | None = None, secret: bool = False, **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
+        self.table = table
+        self.secret = secret
+
+    @property
+    def kind(self) -> str:
+        """What its value in the file has to be, in words."""
+        if self.multiple:
+            return "a list of strings"
+        if self.is_flag:
+            return "true or false"
+        if isinstance(self.type, click.types.FloatParamType):
+            return "a number"
+        return "a whole number" if isinstance(self.type, click.types.IntParamType) else "a string"
+
+    def fits(self, value: object) -> bool:
+        """Whether a value from the file is of the right kind."""
+        match self.kind:
+            case "a list of strings":
+                return isinstance(value, list) and all(isinstance(item, str) for item in value)
+            case "true or false":
+                return isinstance(value, bool)
+            case "a string":
+                return isinstance(value, str)
+            case "a number":
+                return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return isinstance(value, int) and not isinstance(value, bool)  # python takes true for a number
 
 
-def option(*names: str, **attributes: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Declare an option that can also be set as ``ONION_RDV_NAME`` and in the file."""
+def option(
+    *names: str, table: str | None = None, secret: bool = False, **attributes: Any
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare a setting; see :class:`Setting`. Its variable is ``ONION_RDV_NAME``."""
     name = next(name for name in names if name.startswith("--")).split("/")[0]
     variable = "ONION_RDV_" + name.removeprefix("--").replace("-", "_").upper()
-    return click.option(*names, envvar=variable, **attributes)
+    return click.option(*names, cls=Setting, table=table, secret=secret, envvar=variable, **attributes)
 
 
-def path() -> Path:
-    """Where the settings file is, or would be."""
-    import platformdirs
-
-    named = os.environ.get(FILE_VARIABLE)
-    return Path(named) if named else platformdirs.user_config_path("onion-rdv") / "config.toml"
+def settings_of(command: click.Command) -> Iterator[Setting]:
+    """Give the settings that a command takes, or all commands of a group."""
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            one = command.get_command(context, name)
+            if one is not None:
+                yield from settings_of(one)
+    else:
+        yield from (parameter for parameter in command.params if isinstance(parameter, Setting))
 
 
 def state_directory(named: Path | None) -> Path:
@@ -78,55 +92,3 @@ def state_directory(named: Path | None) -> Path:
     import platformdirs
 
     return named or platformdirs.user_state_path("onion-rdv")
-
-
-def load(command: str) -> MutableMapping[str, Any]:
-    """Read the file, check all of it, and give what is meant for one command, as click wants its defaults.
-
-    Raises :class:`~onion_rdv.errors.SettingsError` that names file and line.
-    """
-    file = path()
-    try:
-        text = file.read_text()
-    except FileNotFoundError:
-        if FILE_VARIABLE in os.environ:
-            raise SettingsError(f"there is no file {file}, which {FILE_VARIABLE} names") from None
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{file} cannot be read ({type(error).__name__})") from None
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{file}: {error}") from None
-    tables = {name: content.pop(name, {}) for name in _TABLES}
-    _check(content, _GENERAL, text, file)
-    for name, table in tables.items():
-        if not isinstance(table, dict):
-            raise SettingsError(f"{file}: {name} has to be a table")
-        _check(table, _TABLES[name], text, file)
-    values: dict[str, Any] = {**content, **tables.get(command, {})}
-    return {command: {"serve": values} if command == "messaging" else values}
-
-
-def _check(values: dict[str, Any], known: dict[str, type | tuple[type, ...]], text: str, file: Path) -> None:
-    for name, value in values.items():
-        where = f"{file}, line {_line(name, text)}"
-        if name not in known:
-            raise SettingsError(f"{where}: unknown setting {name!r}", hint=f"known are {', '.join(known)}")
-        if not _fits(value, known[name]):
-            kind = known[name]
-            named = _NAMES[kind] if isinstance(kind, type) else "a number"
-            raise SettingsError(f"{where}: {name} has to be {named}")
-
-
-def _fits(value: object, kind: type | tuple[type, ...]) -> bool:
-    if isinstance(value, bool):  # which python takes for a number
-        return kind is bool
-    if isinstance(value, list):
-        return kind is list and all(isinstance(item, str) for item in value)
-    return isinstance(value, kind)
-
-
-def _line(name: str, text: str) -> int:
-    found = re.search(rf"^\s*\[*\"?{re.escape(name)}\b", text, re.MULTILINE)
-    return text[: found.end()].count("\n") + 1 if found else 1

@@ -13,6 +13,7 @@ import click
 
 from onion_rdv.cli.invited import get_passphrase as get_invited_passphrase
 from onion_rdv.cli.invited import open_bucket, warn_of_unknown_server
+from onion_rdv.cli.kinds import MESSAGING_SERVER, RENDEZVOUS_SERVER
 from onion_rdv.cli.offering import Offering, Passphrase, get_passphrase, offer_options
 from onion_rdv.cli.route import Route, route_options, tor_route
 from onion_rdv.cli.secret_input import STDIN, ask, read_secret_file
@@ -34,9 +35,15 @@ if TYPE_CHECKING:
 @click.option("--join", is_flag=True, help="Join with an invite that is asked for, and not shown.")
 @click.option("--invite-file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Join with the invite in FILE.")  # fmt: skip
-@option("--messaging-server", metavar="ADDRESS",
+@option("--messaging-server", type=MESSAGING_SERVER, metavar="ADDRESS",
         help="Where what is said to you waits: smp://FINGERPRINT[:PASSWORD]@HOST[:PORT].")  # fmt: skip
-@option("--server", multiple=True, metavar="ADDRESS", help="Rendezvous server; of several, one at random.")
+@option(
+    "--server",
+    multiple=True,
+    type=RENDEZVOUS_SERVER,
+    metavar="ADDRESS",
+    help="Rendezvous server; of several, one at random.",
+)
 @offer_options
 @click.option("--plain", is_flag=True, help="Lines in and lines out at a terminal too, without a prompt.")
 @click.option("--json", "as_json", is_flag=True, help="JSON in, JSON out, one object a line.")

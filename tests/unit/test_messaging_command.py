@@ -9,8 +9,6 @@ import pytest
 from command_line import environment, onion_rdv
 from offline_tor import offline_tor
 
-from onion_rdv.cli import settings
-from onion_rdv.errors import SettingsError
 from onion_rdv.smp.server.certificates import IDENTITY_FILE
 from onion_rdv.smp.server.queue_store import DEFAULT_LIFETIME
 from onion_rdv.smp.server.service import MessagingSettings
@@ -56,21 +54,6 @@ async def test_a_damaged_identity_is_left_as_it_is(env: dict[str, str], tmp_path
     assert "damaged" in result.stderr
     assert (directory / IDENTITY_FILE).read_text() == "not an identity"
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
-
-
-def test_its_settings_stand_in_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "config.toml"
-    monkeypatch.setenv(settings.FILE_VARIABLE, str(file))
-    file.write_text('timeout = 5\n[serve]\nport = 80\n[messaging]\nport = 443\npassword_file = "/x"\n')
-    assert settings.load("messaging") == {"messaging": {"serve": {"timeout": 5, "port": 443, "password_file": "/x"}}}
-    assert settings.load("serve") == {"serve": {"timeout": 5, "port": 80}}
-    assert settings.load("offer") == {"offer": {"timeout": 5}}
-    file.write_text("[messaging]\nwindow = 5\n")
-    with pytest.raises(SettingsError, match="line 2: unknown setting 'window'"):
-        settings.load("offer")
-    file.write_text("messaging = 1\n")
-    with pytest.raises(SettingsError, match="messaging has to be a table"):
-        settings.load("offer")
 
 
 def test_the_defaults_are_the_servers() -> None:

@@ -1,0 +1,78 @@
+"""Kinds of values that options take: text that something else knows how to read, checked before anything is done."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Checked(click.ParamType[str]):
+    """Text that ``check`` accepts; it raises a kind of :class:`~onion_rdv.errors.RdvError` for any other."""
+
+    name = "text"
+
+    def __init__(self, check: Callable[[str], object]) -> None:
+        self._check = check
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002
+        """Give the text as it came."""
+        self._check(value)
+        return str(value)
+
+
+class SocketPath(click.Path):
+    """The place of a Unix socket that tor connects to; made absolute."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Give the path; raises :class:`~onion_rdv.errors.SettingsError` for one that tor cannot be given."""
+        from onion_rdv.tor.onion_service import ServiceSettings
+
+        path = Path(os.fsdecode(super().convert(value, param, ctx))).absolute()
+        ServiceSettings(path)
+        return path
+
+
+def _rendezvous_server(text: str) -> None:
+    from onion_rdv.client.server import RendezvousServer
+
+    RendezvousServer.parse(text)
+
+
+def _messaging_server(text: str) -> None:
+    from onion_rdv.smp.wire.address import SmpServer
+
+    SmpServer.parse(text)
+
+
+def _socks_port(text: str) -> None:
+    from onion_rdv.tor.socks import SocksPort
+
+    SocksPort.parse(text)
+
+
+def _control_port(text: str) -> None:
+    from onion_rdv.tor.control.address import ControlAddress
+
+    ControlAddress.parse(text)
+
+
+def _client_key(text: str) -> None:
+    from onion_rdv.tor.onion_service import ServiceSettings
+
+    ServiceSettings("127.0.0.1:1", authorized_clients=(text,))
+
+
+RENDEZVOUS_SERVER = Checked(_rendezvous_server)
+MESSAGING_SERVER = Checked(_messaging_server)
+SOCKS_PORT = Checked(_socks_port)
+CONTROL_PORT = Checked(_control_port)
+CLIENT_KEY = Checked(_client_key)
