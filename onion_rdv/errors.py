@@ -25,9 +25,11 @@
     │   ├── OnionServiceNotFound
     │   ├── ReplyLost
     │   ├── ServerBusy
+    │   ├── NoServerHere
     │   └── ClientAuthorizationNeeded
     ├── BucketUnknown                  5
     ├── NoEntryOpens                   6
+    │   └── BackupStaysShut
     ├── ServerCheckFailed              7
     │   ├── MalformedReply
     │   └── ConflictingEntries
@@ -46,7 +48,8 @@
     ├── TalkCutShort                   8
     ├── StreamFailed                   4
     ├── StoreError                     9
-    │   └── TooManyBuckets
+    │   ├── TooManyBuckets
+    │   └── BackupUnusable
     └── MalformedRequest              70
 """
 
@@ -212,6 +215,12 @@ class ServerBusy(ServerUnreachable):
     """The rendezvous server cannot serve that now."""
 
 
+class NoServerHere(ServerUnreachable):
+    """No rendezvous server of this machine can be asked."""
+
+    default_hint = "start it (systemctl start onion-rdv, or onion-rdv serve), or name its socket with --admin-socket"
+
+
 class ClientAuthorizationNeeded(ServerUnreachable):
     """That onion service wants client authorization."""
 
@@ -230,6 +239,12 @@ class NoEntryOpens(RdvError):
 
     exit_code = 6
     default_hint = "check the passphrase with the person who invited you"
+
+
+class BackupStaysShut(NoEntryOpens):
+    """The backup does not open with that passphrase."""
+
+    default_hint = "check the passphrase; without it nothing in the backup can be had"
 
 
 class ServerCheckFailed(RdvError):
@@ -362,6 +377,12 @@ class TooManyBuckets(StoreError):
     """Too many new buckets were opened in a short time."""
 
     default_hint = "if that is no flood but more people than before, raise max_new_buckets; clients try again"
+
+
+class BackupUnusable(StoreError):
+    """The backup cannot be used."""
+
+    default_hint = "copy it again from where it is kept, or take an older one; nothing was changed here"
 
 
 class MalformedRequest(RdvError):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from onion_rdv.protocol import DEFAULT_PORT, decode_onion_address
 from onion_rdv.protocol.onion import authority
+from onion_rdv.rendezvous.admin.face import AdminFace
+from onion_rdv.rendezvous.admin.metrics import metrics_routes
+from onion_rdv.rendezvous.admin.status import Observer
 from onion_rdv.rendezvous.rules import DEFAULT_LIFETIME, DEFAULT_MAX_NEW_BUCKETS, DEFAULT_WINDOW, Ceiling, Rules
 from onion_rdv.rendezvous.sqlite import SqliteStore
 from onion_rdv.rendezvous.web import WebFace
@@ -18,15 +21,21 @@ if TYPE_CHECKING:
     import asyncio
     import socket
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
     from onion_rdv.tor.control import Control
 
 STORE_FILE = "buckets.sqlite"
+ADMIN_SOCKET = "admin.socket"
 
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings(HostSettings):
-    """What an operator decides; ``window`` and ``lifetime`` are seconds, ``max_new_buckets`` as many a minute."""
+    """What an operator decides; ``window`` and ``lifetime`` are seconds, ``max_new_buckets`` as many a minute.
+
+    ``admin_socket`` is where ``onion-rdv status`` and its kin ask, by default in the state directory; at
+    ``metrics_socket``, if there is one, Prometheus does.
+    """
 
     SOCKET: ClassVar[str] = "web.socket"
 
@@ -34,6 +43,8 @@ class ServerSettings(HostSettings):
     window: int = DEFAULT_WINDOW
     lifetime: int = DEFAULT_LIFETIME
     max_new_buckets: int = DEFAULT_MAX_NEW_BUCKETS
+    admin_socket: Path | None = None
+    metrics_socket: Path | None = None
 
     @property
     def rules(self) -> Rules:
@@ -58,20 +69,21 @@ async def serve(
 
     @asynccontextmanager
     async def listening(hosting: Hosting) -> AsyncIterator[str]:
-        store = await SqliteStore.open(
-            settings.state_directory / STORE_FILE,
-            decode_onion_address(hosting.address),
-            settings.rules,
-        )
-        try:
+        name = authority(hosting.address, settings.port)
+        async with AsyncExitStack() as cleanup:
+            store = await SqliteStore.open(
+                settings.state_directory / STORE_FILE,
+                decode_onion_address(hosting.address),
+                settings.rules,
+            )
+            cleanup.push_async_callback(store.close)
             web = WebFace(store)
             await web.start_on(hosting.listener)
-            try:
-                yield authority(hosting.address, settings.port)
-            finally:
-                await web.stop()
-        finally:
-            await store.close()
+            cleanup.push_async_callback(web.stop)
+            await cleanup.enter_async_context(
+                _administered(settings, Observer(name, hosting.onion, store, settings.lifetime))
+            )
+            yield name
 
     await host(
         settings,
@@ -83,3 +95,17 @@ async def serve(
         progress=progress,
         inherited=inherited,
     )
+
+
+@asynccontextmanager
+async def _administered(settings: ServerSettings, observer: Observer) -> AsyncIterator[None]:
+    """Answer whoever runs the server while the block runs."""
+    async with AsyncExitStack() as cleanup:
+        admin = AdminFace({**observer.routes()})
+        await admin.start(settings.admin_socket or settings.state_directory / ADMIN_SOCKET, 0o600)
+        cleanup.push_async_callback(admin.stop)
+        if settings.metrics_socket is not None:
+            metrics = AdminFace(metrics_routes(observer))
+            await metrics.start(settings.metrics_socket, 0o660)
+            cleanup.push_async_callback(metrics.stop)
+        yield

@@ -53,6 +53,18 @@ class OnionService:
         self._published: Provided | None = None
         self._stopping = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
+        self._state = "publishing"
+        self._tor_version: str | None = None
+
+    @property
+    def state(self) -> str:
+        """What ``on_state`` was told last."""
+        return self._state
+
+    @property
+    def tor_version(self) -> str | None:
+        """The version of the tor that we have a control connection to; None while there is none."""
+        return self._tor_version
 
     @property
     def is_published(self) -> bool:
@@ -87,15 +99,16 @@ class OnionService:
         :class:`~onion_rdv.errors.ServiceNotPublished` when tor refuses or takes too long, and
         :class:`~onion_rdv.errors.ControlLost`.
         """
-        self._on_state("publishing")
+        self._enter("publishing")
         await self._drop_control()
         self._control = control = await self._open_control()
         try:
+            self._tor_version = str(await control.version())
             self._published = await publish(control, self._way, progress=self._progress, timeout=self._timeout)
         except BaseException:
             await self._drop_control()
             raise
-        self._on_state("published")
+        self._enter("published")
 
     async def keep(self) -> None:
         """Keep the service published until :meth:`stop`; publish it first where that was not done.
@@ -126,7 +139,7 @@ class OnionService:
                 reason = await self._until_lost()
             except NoTor as error:
                 reason = error.message
-            self._on_state(f"lost: {reason}")
+            self._enter(f"lost: {reason}")
             await self._drop_control()
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
@@ -160,7 +173,12 @@ class OnionService:
                 await self._way.withdraw(self._control)
         await self._drop_control()
 
+    def _enter(self, state: str) -> None:
+        self._state = state
+        self._on_state(state)
+
     async def _drop_control(self) -> None:
         control, self._control = self._control, None
+        self._tor_version = None
         if control is not None:
             await control.close()
