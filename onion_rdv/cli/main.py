@@ -18,7 +18,19 @@ from onion_rdv.errors import RdvError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = ("accept", "completion", "demo", "doctor", "info", "messaging", "offer", "serve", "talk", "testnet")
+COMMANDS = (
+    "accept",
+    "completion",
+    "demo",
+    "doctor",
+    "info",
+    "messaging",
+    "offer",
+    "serve",
+    "status",
+    "talk",
+    "testnet",
+)
 """Each stands in a module of its own name, as a click command of its own name."""
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it

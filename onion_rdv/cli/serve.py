@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import click
 
+from onion_rdv.cli.administration import admin_socket_option
 from onion_rdv.cli.service_options import keeping_options, onion_options, onion_settings, run_service
 from onion_rdv.cli.settings import EPILOG, SERVE, option, state_directory
 from onion_rdv.rendezvous.rules import DEFAULT_LIFETIME, DEFAULT_WINDOW
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @click.command(epilog=EPILOG + " There, those of serve stand in a table [serve].")
@@ -35,6 +34,14 @@ if TYPE_CHECKING:
     metavar="SECONDS",
     help="How long a bucket is kept.",
 )
+@admin_socket_option
+@option(
+    "--metrics-socket",
+    table=SERVE,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="PATH",
+    help="Unix socket where Prometheus finds sums. Default: none.",
+)
 @keeping_options(SERVE, "the onion key and the store")
 def serve(state_dir: Path | None, **options: Any) -> None:
     """Run a rendezvous server as an onion service, until it is stopped (Ctrl-C, SIGTERM).
@@ -47,6 +54,10 @@ def serve(state_dir: Path | None, **options: Any) -> None:
 
     directory = state_directory(state_dir).absolute()
     settings = ServerSettings(
-        **onion_settings(options, directory / "server"), window=options["window"], lifetime=options["lifetime"]
+        **onion_settings(options, directory / "server"),
+        window=options["window"],
+        lifetime=options["lifetime"],
+        admin_socket=options["admin_socket"],
+        metrics_socket=options["metrics_socket"],
     )
     run_service(partial(run_server, settings), options, own_directory=directory / "server-tor")

@@ -15,6 +15,7 @@ For people:
 
 For operators:
   serve             run a rendezvous server as an onion service
+  status            say how the rendezvous server of this machine is
   messaging serve   run a small messaging server as an onion service
 
 To try it:

@@ -31,7 +31,7 @@ def exposition(status: Status) -> str:
         (
             "oldest_bucket_expires_timestamp_seconds",
             "gauge",
-            "When the oldest bucket will be erased, as Unix time.",
+            "By when the oldest bucket will be erased, in whole hours.",
             status.oldest_expires_at,
         ),
     ]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 STATUS_PATH = "/status"
 
 _MIB = 2**20
+_HOUR = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,10 @@ class Status:
     """What the store takes on disk, rounded up to whole MiB: its log grows with every entry."""
 
     oldest_expires_at: int | None
-    """Unix second in which the oldest bucket will be erased; None where there is none."""
+    """Unix time by which the oldest bucket will be erased, rounded up to whole hours; None where there is none.
+
+    The very second would show when somebody stored the first entry in it.
+    """
 
 
 class Observer:
@@ -70,6 +74,7 @@ class Observer:
     async def look(self) -> Status:
         """Give the state of this moment; raises :class:`~onion_rdv.errors.StoreError`."""
         totals = await self._store.totals()
+        oldest = totals.oldest
         state = self._onion.state
         return Status(
             server=self._server,
@@ -81,8 +86,8 @@ class Observer:
             opened_buckets=totals.opened,
             stored_entries=_rounded(totals.stored),
             fetched_buckets=_rounded(totals.fetched),
-            store_bytes=-(-totals.size // _MIB) * _MIB,
-            oldest_expires_at=None if totals.oldest is None else totals.oldest + self._lifetime,
+            store_bytes=_rounded_up(totals.size, _MIB),
+            oldest_expires_at=None if oldest is None else _rounded_up(oldest + self._lifetime, _HOUR),
         )
 
     def routes(self) -> Routes:
@@ -101,3 +106,7 @@ def read_status(said: dict[str, Any]) -> Status:
 
 def _rounded(count: int) -> int:
     return count // STEP * STEP
+
+
+def _rounded_up(count: int, step: int) -> int:
+    return -(-count // step) * step

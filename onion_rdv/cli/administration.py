@@ -1,0 +1,53 @@
+"""Where whoever runs the rendezvous server finds it on its machine: its admin socket, and its state directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from onion_rdv.cli.settings import SERVE, option, state_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from onion_rdv.rendezvous.admin.client import AdminClient
+
+_SYSTEM_SOCKET = Path("/run/onion-rdv/admin.socket")
+"""Where the server listens that systemd runs."""
+
+admin_socket_option = option(
+    "--admin-socket",
+    table=SERVE,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="PATH",
+    help="Unix socket where the server's operator asks. Default: admin.socket in the state directory.",
+)
+
+
+def administration_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that :func:`admin_client` takes."""
+    state_dir = option(
+        "--state-dir",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="DIR",
+        help="Where the server keeps its onion key and its store.",
+    )
+    return state_dir(admin_socket_option(command))
+
+
+def server_directory(state_dir: Path | None) -> Path:
+    """Where the rendezvous server keeps what is its own."""
+    return state_directory(state_dir).absolute() / "server"
+
+
+def admin_client(admin_socket: Path | None, state_dir: Path | None) -> AdminClient:
+    """Prepare to ask the server at its socket: as named, else in the state directory, else where systemd has it."""
+    from onion_rdv.rendezvous.admin.client import AdminClient
+    from onion_rdv.rendezvous.service import ADMIN_SOCKET
+
+    socket = admin_socket or server_directory(state_dir) / ADMIN_SOCKET
+    if admin_socket is None and not socket.exists() and _SYSTEM_SOCKET.exists():
+        socket = _SYSTEM_SOCKET
+    return AdminClient(socket)
