@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import secrets
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,8 +17,9 @@ from python_socks.async_.asyncio import Proxy
 from onion_rdv.errors import StreamFailed
 from onion_rdv.tor.control import Control, Event, connect
 from onion_rdv.tor.onion_service import DirectoryService, EphemeralService, OnionService, ServiceSettings, Way
+from onion_rdv.tor.onion_service.detached import NOTE_FILE, take_back
 from onion_rdv.tor.onion_service.hidden_service_options import blocks, setconf
-from onion_rdv.tor.socks import SocksPort, open_stream
+from onion_rdv.tor.socks import AUTHORIZATION_MISSING, AUTHORIZATION_WRONG, NOT_PUBLISHED, SocksPort, open_stream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from onion_rdv.tor.testnet import Keeper, Network
 
 PATIENCE = 90  # seconds; what is waited for takes two to ten
-AUTHORIZATION_MISSING = 0xF4
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -221,20 +221,80 @@ async def test_somebody_else_sets_tors_services(
 
 @pytest.mark.parametrize("kind", ["ephemeral", "directory"])
 async def test_client_authorization(network: Network, control: Control, web: Path, tmp_path: Path, kind: str) -> None:
-    secret = PrivateKey.generate()
-    public = base64.b32encode(bytes(secret.public_key)).decode().rstrip("=")
-    settings = ServiceSettings(web, authorized_clients=(f"descriptor:x25519:{public}",))
+    """Who is shut out loses what is open, and gets in neither on a circuit that stands nor by a known descriptor."""
+    secret, other = PrivateKey.generate(), public_key(PrivateKey.generate())
+    settings = ServiceSettings(web, authorized_clients=(f"descriptor:x25519:{public_key(secret)}", other))
     way: Way = EphemeralService(settings, tmp_path / "key")
     if kind == "directory":
         way = DirectoryService(settings, tmp_path / "onion")
     async with published(way, network) as service, await connect(network.client_control) as client:
-        with pytest.raises(StreamFailed) as caught:
-            await ask(network, service.address)
-        assert caught.value.code == AUTHORIZATION_MISSING
+        assert await refusal(network, service.address) == AUTHORIZATION_MISSING
         name = service.address.removesuffix(".onion")
         await client.ask(f"ONION_CLIENT_AUTH_ADD {name} x25519:{base64.b64encode(bytes(secret)).decode()}")
         assert await reachable(network, service.address)
+
+        reader, writer = await stream_of("somebody", network, service.address)
+        assert await service.replace_clients([other])
+        with suppress(ConnectionError):
+            assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
+        writer.close()
+        with pytest.raises(ProxyError):
+            await stream_of("somebody", network, service.address)
+        assert await refusal(network, service.address) == AUTHORIZATION_WRONG
+
+        assert await service.replace_clients([other, public_key(secret)])
+        assert service.state == "published"
+        assert await reachable(network, service.address)
+        assert await service.replace_clients([])
         await client.ask(f"ONION_CLIENT_AUTH_REMOVE {name}")
+        assert await reachable(network, service.address)
+
+
+async def test_a_detached_service_is_there_while_its_server_is_not(
+    network: Network, control: Control, web: Path, tmp_path: Path
+) -> None:
+    secret = PrivateKey.generate()
+    settings = ServiceSettings(web, authorized_clients=(public_key(secret),))
+
+    def way() -> EphemeralService:
+        return EphemeralService(settings, tmp_path / "key", detach=True)
+
+    async with await connect(network.client_control) as client:
+        async with published(way(), network) as service:
+            address, name = service.address, service.address.removesuffix(".onion")
+            await client.ask(f"ONION_CLIENT_AUTH_ADD {name} x25519:{base64.b64encode(bytes(secret)).decode()}")
+            assert await reachable(network, address)
+        assert await ask(network, address) == ANSWER
+        uploads: list[Event] = []
+        await control.add_event_listener(uploads.append, "HS_DESC")
+        async with published(way(), network) as service:
+            assert service.address == address
+            assert await ask(network, address) == ANSWER
+            assert not [event for event in uploads if event.text.startswith("UPLOAD ")]
+        assert await take_back(control, tmp_path / NOTE_FILE) == address
+        assert await control.info("onions/detached") == ""
+        await client.ask(f"ONION_CLIENT_AUTH_REMOVE {name}")
+
+
+def public_key(secret: PrivateKey) -> str:
+    return base64.b32encode(bytes(secret.public_key)).decode().rstrip("=")
+
+
+async def refusal(network: Network, host: str) -> int | None:
+    """Ask, and give the code with which the client's tor refuses; F0 is no answer yet."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            with pytest.raises(StreamFailed) as caught:
+                await ask(network, host)
+            if caught.value.code != NOT_PUBLISHED:
+                return caught.value.code
+
+
+async def stream_of(user: str, network: Network, host: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a stream on the circuit of one SOCKS user."""
+    socks, _, port = network.client_socks.rpartition(":")
+    proxy = Proxy(ProxyType.SOCKS5, socks, int(port), user, user, rdns=True)
+    return await asyncio.open_connection(sock=await proxy.connect(host, 80, timeout=30))
 
 
 async def test_one_stream_too_many_closes_the_circuit(network: Network, tmp_path: Path) -> None:
@@ -249,13 +309,10 @@ async def test_one_stream_too_many_closes_the_circuit(network: Network, tmp_path
     target = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     way = EphemeralService(ServiceSettings(target, max_streams=2), tmp_path / "key")
     async with published(way, network) as service, asyncio.timeout(PATIENCE):
-        host, _, port = network.client_socks.rpartition(":")
         user = secrets.token_hex(8)
 
         async def stream() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-            proxy = Proxy(ProxyType.SOCKS5, host, int(port), user, user, rdns=True)
-            sock = await proxy.connect(service.address, 80, timeout=30)
-            reader, writer = await asyncio.open_connection(sock=sock)
+            reader, writer = await stream_of(user, network, service.address)
             assert await reader.readexactly(1) == b"!"
             return reader, writer
 

@@ -17,6 +17,7 @@ from offline_tor import COOKIE, OfflineTor, offline_tor
 from onion_rdv.errors import ServiceNotPublished, SettingsError
 from onion_rdv.tor.control import Control, Event, connect
 from onion_rdv.tor.onion_service import DirectoryService, Provided, ServiceSettings, authorized_clients
+from onion_rdv.tor.onion_service.hidden_service_options import blocks, setconf
 from onion_rdv.tor.onion_service.place import Place
 
 if TYPE_CHECKING:
@@ -223,9 +224,44 @@ async def test_clients_are_written_before_tor_publishes(tmp_path: Path, control:
     ]
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
 
-    fewer = ServiceSettings(TARGET, authorized_clients=(OTHER_CLIENT,))
-    assert not (await DirectoryService(fewer, tmp_path / "ours").provide(control)).fresh
-    assert sorted((tmp_path / "ours" / "authorized_clients").iterdir()) == files[1:]
+
+async def test_who_is_shut_out_finds_nothing_of_what_was(tmp_path: Path, tor: OfflineTor) -> None:
+    """The service leaves tor's configuration before the files change, and keeps what an operator gave it."""
+    before = OlderTor(tor.control)
+    way = DirectoryService(ServiceSettings(TARGET, authorized_clients=(CLIENT,)), tmp_path / "ours")
+    async with before.serving(), await connect(before.address) as control:
+        await way.provide(control)
+        options = await control.conf("HiddenServiceOptions")
+        await control.ask(setconf(blocks([*options, ("HiddenServiceNumIntroductionPoints", "5")])))
+
+        assert way.replace_clients([CLIENT, f"descriptor:x25519:{OTHER_CLIENT}"])
+        assert not way.replace_clients([CLIENT, OTHER_CLIENT])
+        before.received.clear()
+        assert not (await way.provide(control)).fresh
+        assert len(told := [line for line in before.received if line.startswith(b"SETCONF")]) == 1
+        assert str(tmp_path / "ours").encode() in told[0]
+        assert sorted(clients(tmp_path / "ours")) == sorted([CLIENT, OTHER_CLIENT])
+
+        assert way.replace_clients([OTHER_CLIENT])
+        before.received.clear()
+        assert (await way.provide(control)).fresh
+        told = [line for line in before.received if line.startswith(b"SETCONF")]
+        assert [str(tmp_path / "ours").encode() in line for line in told] == [False, True]
+        assert clients(tmp_path / "ours") == [OTHER_CLIENT]
+        assert ("HiddenServiceNumIntroductionPoints", "5") in await ours(control)
+        assert await way.is_provided(control)
+
+        assert way.replace_clients([])
+        assert not (await way.provide(control)).fresh, "everybody may come now, and nobody was shut out"
+        assert clients(tmp_path / "ours") == []
+        assert way.replace_clients([CLIENT])
+        assert (await way.provide(control)).fresh, "everybody else was shut out"
+
+
+def clients(directory: Path) -> list[str]:
+    """Read whom tor lets in."""
+    files = (directory / "authorized_clients").iterdir()
+    return [file.read_text().strip().removeprefix("descriptor:x25519:") for file in files]
 
 
 async def test_an_operators_client_stays_and_is_told(tmp_path: Path, control: Control) -> None:
@@ -243,9 +279,9 @@ def test_clients_where_only_tor_may_write(tmp_path: Path, monkeypatch: pytest.Mo
     tmp_path.chmod(0o777)
     place = Place(tmp_path / "ours", os.geteuid())
     monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
-    assert authorized_clients.write(place, ()) == (False, ())
+    assert not authorized_clients.compare(place, ()).any
     place.tor_uid = 1
     with pytest.raises(SettingsError, match=re.escape("they belong to tor's user")) as caught:
-        authorized_clients.write(place, (CLIENT,))
+        authorized_clients.compare(place, (CLIENT,))
     assert f"into a file NAME.auth in {tmp_path}/ours/authorized_clients" in caught.value.hint
     assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,15 +11,18 @@ import pytest
 from fakes import OlderTor
 from offline_tor import COOKIE, OfflineTor, offline_tor
 
-from onion_rdv.errors import KeyFileUnusable, NoTor, ServiceNotPublished
+from onion_rdv.errors import KeyFileUnusable, NoTor, ServiceNotPublished, SettingsError
 from onion_rdv.tor.control import Control, connect
 from onion_rdv.tor.onion_service import EphemeralService, OnionService, Provided, ServiceSettings
+from onion_rdv.tor.onion_service.detached import NOTE_FILE, take_back
 from onion_rdv.tor.progress import silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TARGET = ServiceSettings(Path("/run/rdv/web"))
+CLIENT = "AMNPR7Q5JM2NFYZQWBQCZBW2WZUXTLIKDRHVV4PCDLW3PJSMIVCQ"
+OTHER = "B" * 51 + "A"
 
 
 @pytest.fixture
@@ -44,9 +48,8 @@ async def test_tor_without_network(tmp_path: Path, tor: OfflineTor) -> None:
 
 
 async def test_what_ephemeral_services_are_told(tmp_path: Path, tor: OfflineTor) -> None:
-    client = "AMNPR7Q5JM2NFYZQWBQCZBW2WZUXTLIKDRHVV4PCDLW3PJSMIVCQ"
     before = OlderTor(tor.control)
-    way = EphemeralService(ServiceSettings(Path("/x"), authorized_clients=(client,)), tmp_path / "key")
+    way = EphemeralService(ServiceSettings(Path("/x"), authorized_clients=(CLIENT,)), tmp_path / "key")
     plain = EphemeralService(ServiceSettings("127.0.0.1:1", max_streams=0, proof_of_work=False), tmp_path / "two")
     async with before.serving(), await connect(before.address) as control:
         provided = await way.provide(control)
@@ -60,7 +63,7 @@ async def test_what_ephemeral_services_are_told(tmp_path: Path, tor: OfflineTor)
     said = [line.split(b" ", 2)[2].decode().strip() for line in before.received if line.startswith(b"ADD_ONION")]
     everything = "Flags=DiscardPK,MaxStreamsCloseCircuit,V3Auth MaxStreams=16"
     everything += " PoWDefensesEnabled=1 PoWQueueRate=100 PoWQueueBurst=200"
-    everything += f" Port=80,unix:/x ClientAuthV3={client}"
+    everything += f" Port=80,unix:/x ClientAuthV3={CLIENT}"
     assert said == [everything, "Flags=DiscardPK MaxStreams=0 Port=80,127.0.0.1:1"]
 
 
@@ -84,6 +87,104 @@ async def test_the_same_key_twice(tmp_path: Path, tor: OfflineTor) -> None:
         with pytest.raises(ServiceNotPublished, match="has an onion service with the same key") as caught:
             await EphemeralService(TARGET, tmp_path / "key").provide(other)
         assert "end the other program" in caught.value.hint
+
+
+async def test_a_detached_service_outlives_its_server(tmp_path: Path, tor: OfflineTor) -> None:
+    key, note = tmp_path / "key", tmp_path / NOTE_FILE
+    async with await connect(tor.control) as control:
+        way = EphemeralService(TARGET, key, detach=True)
+        first = await way.provide(control)
+        assert first.fresh
+        assert await way.is_provided(control)
+        await way.withdraw(control)
+    assert stat.S_IMODE(note.stat().st_mode) == 0o600
+    async with await connect(tor.control) as control:
+        again = await EphemeralService(TARGET, key, detach=True).provide(control)
+        assert again == first._replace(fresh=False)
+        assert f"{await control.info('onions/detached')}.onion" == first.address
+        assert await take_back(control, note) == first.address
+        assert await control.info("onions/detached") == ""
+        assert not note.exists()
+        assert await take_back(control, note) is None
+        assert (await EphemeralService(TARGET, key, detach=True).provide(control)).fresh
+
+
+@pytest.mark.parametrize(
+    "change", ["port", "clients", "attached", "another key", "damaged note", "proof of work refused"]
+)
+async def test_what_was_left_with_tor_is_replaced_where_it_differs(
+    tmp_path: Path, tor: OfflineTor, change: str
+) -> None:
+    key, note = tmp_path / "key", tmp_path / NOTE_FILE
+    settings, detach, refused = TARGET, True, dict[bytes, bytes]()
+    before = OlderTor(tor.control, refused)
+    async with before.serving(), await connect(before.address) as control:
+        if change == "proof of work refused":
+            refused[b"PoW"] = b"512 Unrecognized keyword argument\r\n"
+        first = await EphemeralService(settings, key, detach=True).provide(control)
+        match change:
+            case "port":
+                settings = ServiceSettings(Path("/run/rdv/web"), virtual_port=81)
+            case "clients":
+                settings = TARGET.letting_in([CLIENT])
+            case "attached":
+                detach = False
+            case "another key":
+                key.unlink()
+            case "damaged note":
+                note.write_text(f"{first.address}\n{'0' * 64}\n")
+        before.received.clear()
+        again = await EphemeralService(settings, key, detach=detach).provide(control)
+        said = [line.split()[0] for line in before.received if b"_ONION" in line]
+        kept = change == "proof of work refused"
+        assert said == ([] if kept else [b"DEL_ONION", b"ADD_ONION"])
+        assert again.fresh is not kept
+        assert again.proof_of_work is not kept
+        assert bool(again.warnings) is kept
+        detached, current = await control.info("onions/detached"), await control.info("onions/current")
+        assert [f"{name}.onion" for name in (detached + current).split()] == [again.address]
+        assert note.exists() is detach
+
+
+async def test_a_service_of_nobody_we_know_is_not_taken_over(tmp_path: Path, tor: OfflineTor) -> None:
+    async with await connect(tor.control) as control:
+        await EphemeralService(TARGET, tmp_path / "key", detach=True).provide(control)
+        (tmp_path / NOTE_FILE).unlink()
+        for _ in range(2):
+            with pytest.raises(ServiceNotPublished, match="has an onion service with the same key"):
+                await EphemeralService(TARGET, tmp_path / "key", detach=True).provide(control)
+            assert not (tmp_path / NOTE_FILE).exists()
+
+
+@pytest.mark.parametrize("detach", [False, True])
+async def test_clients_are_replaced_over_the_connection_that_stands(
+    tmp_path: Path, tor: OfflineTor, detach: bool
+) -> None:
+    way = EphemeralService(TARGET, tmp_path / "key", detach=detach)
+    circuits = b"GETINFO circuit-status"
+    before = OlderTor(tor.control)
+    async with before.serving(), await connect(before.address) as control:
+        await way.provide(control)
+        for clients, shut_out in (([CLIENT], True), ([CLIENT, OTHER], False), ([OTHER], True), ([], False)):
+            before.received.clear()
+            assert way.replace_clients(clients)
+            assert (await way.provide(control)).fresh
+            told = [line.split(b" ", 2)[2].decode().split() for line in before.received if b"ADD_ONION" in line]
+            assert [word[13:] for word in told[0] if word.startswith("ClientAuthV3=")] == clients
+            assert any(line.endswith(circuits + b"\r\n") for line in before.received) is shut_out
+            assert way.clients == tuple(clients)
+        assert not way.replace_clients([])
+        with pytest.raises(SettingsError, match="not an x25519 public key"):
+            way.replace_clients(["x"])
+
+
+async def test_clients_are_replaced_while_tor_is_away(tmp_path: Path, tor: OfflineTor) -> None:
+    way = EphemeralService(TARGET, tmp_path / "key")
+    service = OnionService(way, lambda: connect(tor.control))
+    assert service.state == "publishing"
+    assert not await service.replace_clients([CLIENT])
+    assert way.clients == (CLIENT,)
+    assert service.tor_version is None
 
 
 async def test_tor_refuses(tmp_path: Path, tor: OfflineTor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 from fakes import FakeControlPort
@@ -69,24 +70,10 @@ def test_the_reason_of_a_failure_is_kept() -> None:
     assert uploads.last_failure == "unknown"
 
 
-class Announced:
-    """A way to publish that has a service under a name that the test chooses."""
-
-    def __init__(self, *, fresh: bool = True) -> None:
-        self._fresh = fresh
-
-    async def expected_address(self) -> str | None:
-        return None
-
-    async def provide(self, control: Control) -> Provided:
-        await control.ask("GETINFO version")
-        return Provided(f"{NAME}.onion", proof_of_work=False, fresh=self._fresh, warnings=())
-
-    async def is_provided(self, control: Control) -> bool:
-        return not control.closed.is_set()
-
-    async def withdraw(self, control: Control) -> None:
-        await control.close()
+async def announce(control: Control, *, fresh: bool = True) -> Provided:
+    """Have a service under a name that the test chooses."""
+    await control.ask("GETINFO version")
+    return Provided(f"{NAME}.onion", proof_of_work=False, fresh=fresh, warnings=())
 
 
 def telling(*events: str, bootstrap: int = 100, circuits: str = "") -> FakeControlPort:
@@ -113,7 +100,7 @@ async def publish_at(port: FakeControlPort, *, fresh: bool = True, timeout: floa
         said.append((percent, what))
 
     async with port.serving(), await connect(port.address) as control:
-        await publish(control, Announced(fresh=fresh), progress=progress, timeout=timeout)
+        await publish(control, partial(announce, fresh=fresh), progress=progress, timeout=timeout)
     return said
 
 
@@ -180,5 +167,5 @@ async def test_the_connection_ends_while_waiting() -> None:
 
         closing: list[asyncio.Task[None]] = []
         with pytest.raises(ControlLost):
-            await publish(control, Announced(), progress=progress, timeout=30)
+            await publish(control, announce, progress=progress, timeout=30)
         await asyncio.gather(*closing)

@@ -21,6 +21,7 @@ from onion_rdv.tor.onion_service.place import Place, read_address
 from onion_rdv.tor.onion_service.way import Provided, no_proof_of_work, version_warnings
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from onion_rdv.tor.control import Control, Reply
@@ -58,6 +59,7 @@ class DirectoryService:
         self._export_circuit_id = export_circuit_id
         self._proof_of_work = settings.proof_of_work
         self._wanted: Block = ()
+        self._providing = asyncio.Lock()
 
     async def expected_address(self) -> str | None:
         """See :meth:`Way.expected_address`; None for a directory that tor has not filled yet."""
@@ -68,16 +70,24 @@ class DirectoryService:
 
     async def provide(self, control: Control) -> Provided:
         """See :meth:`Way.provide`."""
+        async with self._providing:
+            return await self._provide(control)
+
+    async def _provide(self, control: Control) -> Provided:
         settings = self._settings
         place = await asyncio.to_thread(Place, self._directory, await control.process_uid())
-        clients_changed, warnings = await asyncio.to_thread(
-            authorized_clients.write, place, settings.authorized_clients
-        )
-        warnings += await version_warnings(control)
+        clients = await asyncio.to_thread(authorized_clients.compare, place, settings.authorized_clients)
+        warnings = clients.warnings + await version_warnings(control)
         services = blocks(await control.conf("HiddenServiceOptions"))
         known = position(services, str(self._directory))
+        if clients.narrows and known is not None:
+            # Tor ends the service with all its circuits, and begins it anew with the block below. From changed files
+            # alone it would learn whom to let in, and still let in everybody who knows an earlier descriptor.
+            others = services[:known] + services[known + 1 :]
+            await control.ask(setconf(others) if others else f"RESETCONF {DIRECTORY}")
+        await asyncio.to_thread(clients.make)
         self._proof_of_work = settings.proof_of_work
-        reply = await self._set(control, place, services, force=clients_changed)
+        reply = await self._set(control, place, services, force=clients.any)
         if self._proof_of_work and reply is not None and reply.code in {_BAD_VALUE, _UNKNOWN_OPTION}:
             self._proof_of_work = False
             reply = await self._set(control, place, services, force=True)
@@ -85,7 +95,7 @@ class DirectoryService:
         if reply is not None and not reply.ok:
             raise ServiceNotPublished(f"tor says: {reply.text}", hint="tor's log says what it does not accept")
         address = await asyncio.to_thread(place.address)
-        return Provided(address, self._proof_of_work, fresh=known is None, warnings=warnings)
+        return Provided(address, self._proof_of_work, fresh=known is None or clients.narrows, warnings=warnings)
 
     async def _set(self, control: Control, place: Place, services: list[Block], *, force: bool) -> Reply | None:
         """Put our block in its place; None when it is there already."""
@@ -130,9 +140,21 @@ class DirectoryService:
             options.append(("HiddenServiceDirGroupReadable", "1"))
         return tuple(options)
 
+    @property
+    def clients(self) -> tuple[str, ...]:
+        """See :meth:`Way.clients`."""
+        return self._settings.authorized_clients
+
+    def replace_clients(self, keys: Collection[str]) -> bool:
+        """See :meth:`Way.replace_clients`."""
+        before = self._settings
+        self._settings = before.letting_in(keys)
+        return self._settings != before
+
     async def is_provided(self, control: Control) -> bool:
-        """Look for our block in tor's configuration."""
-        services = blocks(await control.conf("HiddenServiceOptions"))
+        """Look for our block in tor's configuration, while we are not about to put it there."""
+        async with self._providing:
+            services = blocks(await control.conf("HiddenServiceOptions"))
         known = position(services, str(self._directory))
         return known is not None and same(services[known], self._wanted)
 

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 from onion_rdv.errors import ControlLost, NoTor, ServiceNotPublished
 from onion_rdv.tor.control.connection import read_bootstrap
+from onion_rdv.tor.onion_service import circuits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from onion_rdv.tor.control import Control, Event
-    from onion_rdv.tor.onion_service.way import Provided, Way
+    from onion_rdv.tor.onion_service.way import Provided
     from onion_rdv.tor.progress import Progress
     from onion_rdv.tor.torlog import Bootstrap
 
@@ -29,7 +30,6 @@ RECHECK_SECONDS = 5.0
 """How often a service that this tor had before is looked for in the directories."""
 
 _BOOTSTRAP_SHARE = 80  # percent of the progress that are tor's own start
-_ESTABLISHED = "HS_STATE=HSSI_ESTABLISHED"
 _UPLOAD = "UNKNOWN"  # stands in events about uploads where those about fetches have the kind of authorization
 
 
@@ -144,12 +144,10 @@ class Watch:
 
     async def _look_for(self, address: str) -> None:
         """Have the descriptor fetched once there are introduction points; older ones lead nowhere."""
-        name = address.removesuffix(".onion")
         with suppress(NoTor):
             while not self.uploads.announced:
-                circuits = (await self._control.info("circuit-status")).splitlines()
-                if any(_ESTABLISHED in circuit and f"REND_QUERY={name}" in circuit for circuit in circuits):
-                    await self._control.ask(f"HSFETCH {name}")
+                if await circuits.introduces(self._control, address):
+                    await self._control.ask(f"HSFETCH {address.removesuffix('.onion')}")
                 await asyncio.sleep(RECHECK_SECONDS)
 
     def _how_far(self) -> tuple[int, str]:
@@ -171,16 +169,19 @@ class Watch:
         return f"none of {self.uploads.announced} directories has taken the descriptor{failure}"
 
 
-async def publish(control: Control, way: Way, *, progress: Progress, timeout: float) -> Provided:
+async def publish(
+    control: Control, provide: Callable[[Control], Awaitable[Provided]], *, progress: Progress, timeout: float
+) -> Provided:
     """Have a service provided and wait until it is published, at most ``timeout`` seconds.
 
-    Raises what :meth:`Way.provide` raises, :class:`~onion_rdv.errors.ServiceNotPublished` after the time, and
-    :class:`~onion_rdv.errors.ControlLost` when the connection ends.
+    ``provide`` is that of a :class:`Way`. Raises what it raises,
+    :class:`~onion_rdv.errors.ServiceNotPublished` after the time, and :class:`~onion_rdv.errors.ControlLost` when the
+    connection ends.
     """
     async with Watch.of(control) as watch:
         try:
             async with asyncio.timeout(timeout):
-                provided = await way.provide(control)
+                provided = await provide(control)
                 await watch.until_published(provided, progress)
         except TimeoutError:
             raise ServiceNotPublished(f"after {timeout:g} seconds {watch.why_not()}") from None

@@ -6,12 +6,12 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from onion_rdv.errors import NoTor
+from onion_rdv.errors import NoTor, SettingsError
 from onion_rdv.tor.onion_service.publication import publish
 from onion_rdv.tor.progress import silent
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
 
     from onion_rdv.tor.control import Control
     from onion_rdv.tor.onion_service.way import Provided, Way
@@ -103,12 +103,43 @@ class OnionService:
         await self._drop_control()
         self._control = control = await self._open_control()
         try:
-            self._tor_version = str(await control.version())
-            self._published = await publish(control, self._way, progress=self._progress, timeout=self._timeout)
+            await self._publish_over(control)
         except BaseException:
             await self._drop_control()
             raise
+
+    async def _publish_over(self, control: Control) -> None:
+        self._tor_version = str(await control.version())
+        self._published = await publish(control, self._way.provide, progress=self._progress, timeout=self._timeout)
         self._enter("published")
+
+    async def replace_clients(self, keys: Collection[str]) -> bool:
+        """Let in these clients (x25519 public keys in base32), and nobody else, from now on; no key is everybody.
+
+        Whoever is not among them is shut out at once, with whatever they have open; where somebody is shut out,
+        others lose what they have open, too. Gives True when the service is published for these clients, and False
+        when tor could not be told now: :meth:`keep` will tell it as soon as it can.
+
+        Raises :class:`~onion_rdv.errors.SettingsError`, and then lets in whom it let in before.
+        """
+        before = self._way.clients
+        if not self._way.replace_clients(keys):
+            return self._control is not None
+        control = self._control
+        if control is None:
+            return False
+        self._enter("publishing")
+        try:
+            await self._publish_over(control)
+        except SettingsError:
+            self._way.replace_clients(before)
+            with suppress(NoTor):  # then it is for keep() to publish it again
+                await self._publish_over(control)
+            raise
+        except NoTor:
+            await self._drop_control()
+            return False
+        return True
 
     async def keep(self) -> None:
         """Keep the service published until :meth:`stop`; publish it first where that was not done.

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 from onion_rdv.errors import SettingsError
+from onion_rdv.tor.client_authorization import public_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 _LOOPBACK = re.compile(r"(?:127\.0\.0\.1|\[::1\]):([0-9]{1,5})")
 _UNIX_PATH_BYTES = 107  # sun_path in unix(7), without its closing zero
 _NOT_IN_COMMANDS = re.compile(r"""[^!-~]|["'\\#]""")  # tor reads ADD_ONION's arguments without quotes or escapes
-_X25519_PREFIX = "descriptor:x25519:"
-_X25519_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,11 @@ class ServiceSettings:
             raise SettingsError(f"the number of streams a client may have is {self.max_streams}, not 0 to 65535")
         if self.queue_rate < 1 or self.queue_burst < 1:
             raise SettingsError("the rate and the burst of the proof-of-work queue are 1 or more")
-        canonical = tuple(dict.fromkeys(_client_key(key) for key in self.authorized_clients))
-        object.__setattr__(self, "authorized_clients", canonical)
+        object.__setattr__(self, "authorized_clients", public_keys(self.authorized_clients))
+
+    def letting_in(self, clients: Collection[str]) -> Self:
+        """Give the same settings with these ``authorized_clients``."""
+        return replace(self, authorized_clients=tuple(clients))
 
     @property
     def tor_target(self) -> str:
@@ -75,17 +79,3 @@ def _check_target(target: Path | str) -> None:
         raise SettingsError(
             f"{target!r} is no place for tor to connect to", hint="give a Unix socket's path or 127.0.0.1:PORT"
         )
-
-
-def _client_key(text: str) -> str:
-    key = text.strip().removeprefix(_X25519_PREFIX).upper()
-    try:
-        decoded = base64.b32decode(key + "=" * (-len(key) % 8))
-    except binascii.Error:
-        decoded = b""
-    if len(decoded) != _X25519_BYTES or "=" in key:
-        raise SettingsError(
-            "an authorized client is not an x25519 public key",
-            hint="give its 52 base32 characters, or the whole descriptor:x25519:... line that its owner sent",
-        )
-    return key

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from onion_rdv.tor.control import RECOMMENDED_TOR
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from onion_rdv.tor.control import Control
 
 
@@ -36,8 +38,20 @@ class Way(Protocol):
     async def provide(self, control: Control) -> Provided:
         """Tell tor to publish the service; upload of the descriptor follows later.
 
+        Where this tor has the service already, and lets in somebody who is not to be let in any more, everything
+        by which they could come is renewed: introduction points, and the circuits of all clients.
         Raises :class:`~onion_rdv.errors.SettingsError` for what will not mend itself, and
         :class:`~onion_rdv.errors.NoTor` (a subclass) for what may go better with the next connection.
+        """
+
+    @property
+    def clients(self) -> tuple[str, ...]:
+        """Whom to let in: x25519 public keys in base32, none for everybody."""
+
+    def replace_clients(self, keys: Collection[str]) -> bool:
+        """Let in these clients, and nobody else, from the next :meth:`provide` on; no key is everybody.
+
+        Gives whether that is a change. Raises :class:`~onion_rdv.errors.SettingsError` for what is no key.
         """
 
     async def is_provided(self, control: Control) -> bool:
