@@ -91,9 +91,17 @@ class UsageError(RdvError, ValueError):
 
 
 class SettingsError(UsageError):
-    """A setting is wrong."""
+    """A setting is wrong.
+
+    ``settings`` are those concerned, by their names in the settings file, where the detail does not say where they
+    stand.
+    """
 
     default_hint = "mend it in the file, variable or option that is named"
+
+    def __init__(self, detail: str = "", *, hint: str | None = None, settings: tuple[str, ...] = ()) -> None:
+        super().__init__(detail, hint=hint)
+        self.settings = settings
 
 
 class KeyFileUnusable(SettingsError):

@@ -71,6 +71,7 @@ def _client_key(text: str) -> None:
     ServiceSettings("127.0.0.1:1", authorized_clients=(text,))
 
 
+READABLE_FILE: click.Path = click.Path(exists=True, dir_okay=False, path_type=Path)
 RENDEZVOUS_SERVER = Checked(_rendezvous_server)
 MESSAGING_SERVER = Checked(_messaging_server)
 SOCKS_PORT = Checked(_socks_port)

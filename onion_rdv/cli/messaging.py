@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from onion_rdv.cli.kinds import READABLE_FILE
 from onion_rdv.cli.secret_input import read_secret_file
 from onion_rdv.cli.service_options import keeping_options, onion_options, onion_settings, run_service
 from onion_rdv.cli.settings import EPILOG, MESSAGING, option, state_directory
+from onion_rdv.cli.settings_origin import naming_origins, show_settings
 from onion_rdv.errors import UsageError
 from onion_rdv.protocol.short_link import SMP_PORT
 from onion_rdv.smp.server.queue_store import DEFAULT_LIFETIME
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _MAX_STREAMS = 8  # a person's program has one connection, or two while one of them fails
 
@@ -28,7 +32,7 @@ def messaging() -> None:
 @option(
     "--password-file",
     table=MESSAGING,
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=READABLE_FILE,
     metavar="FILE",
     help="Let only those make queues who know the password in this file. Default: everybody.",
 )
@@ -42,7 +46,7 @@ def messaging() -> None:
     help="How long a message waits at most.",
 )
 @keeping_options(MESSAGING, "the onion key, the server's identity and its queues")
-def serve(state_dir: Path | None, password_file: Path | None, **options: Any) -> None:
+def serve(state_dir: Path | None, password_file: Path | None, *, check_config: bool, **options: Any) -> None:
     """Run a messaging server as an onion service, until it is stopped (Ctrl-C, SIGTERM).
 
     It speaks the part of SMP (versions 15 to 18) that two people need for links and messages, and is meant for talks,
@@ -60,6 +64,11 @@ def serve(state_dir: Path | None, password_file: Path | None, **options: Any) ->
         password=None if password_file is None else _read_password(password_file),
         lifetime=options["lifetime"],
     )
+    with naming_origins():
+        settings.check()
+    if check_config:
+        show_settings(settings.state_directory, as_json=options["as_json"])
+        return
     run_service(partial(run_server, settings), options, own_directory=directory / "messaging-tor")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from onion_rdv.cli.kinds import SOCKS_PORT
+from onion_rdv.cli.kinds import READABLE_FILE, SOCKS_PORT
 from onion_rdv.cli.settings import option, state_directory
 from onion_rdv.cli.terminal import ProgressBar, say
 from onion_rdv.errors import NoTor
@@ -44,7 +44,7 @@ def route_options(command: Callable[..., Any]) -> Callable[..., Any]:
                help="Give up on a request after this long."),
         option("--state-dir", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
                help="Where a tor of our own keeps its data."),
-        option("--torrc", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+        option("--torrc", type=READABLE_FILE, metavar="FILE",
                help="More torrc lines (bridges) for a tor of our own."),
         option("--socks", type=SOCKS_PORT, metavar="HOST:PORT",
                help="Tor's SOCKS port. Default: 127.0.0.1:9050, then 9150, then a tor of our own."),

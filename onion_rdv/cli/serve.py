@@ -11,10 +11,11 @@ import click
 from onion_rdv.cli.administration import admin_socket_option
 from onion_rdv.cli.service_options import keeping_options, onion_options, onion_settings, run_service
 from onion_rdv.cli.settings import EPILOG, SERVE, option, state_directory
-from onion_rdv.rendezvous.rules import DEFAULT_LIFETIME, DEFAULT_WINDOW
+from onion_rdv.cli.settings_origin import naming_origins, show_settings
+from onion_rdv.rendezvous.rules import DEFAULT_LIFETIME, DEFAULT_MAX_NEW_BUCKETS, DEFAULT_WINDOW
 
 
-@click.command(epilog=EPILOG + " There, those of serve stand in a table [serve].")
+@click.command(epilog=EPILOG + " There, those of serve stand in a table [serve]; etc/server.toml has some more.")
 @onion_options(SERVE, port=80)
 @option(
     "--window",
@@ -34,16 +35,27 @@ from onion_rdv.rendezvous.rules import DEFAULT_LIFETIME, DEFAULT_WINDOW
     metavar="SECONDS",
     help="How long a bucket is kept.",
 )
+@option(
+    "--max-new-buckets",
+    table=SERVE,
+    type=click.IntRange(min=0),
+    default=DEFAULT_MAX_NEW_BUCKETS,
+    show_default=True,
+    metavar="N",
+    hidden=True,
+    help="Buckets that may be opened in a minute, for 64 stores each. 0: any number.",
+)
 @admin_socket_option
 @option(
     "--metrics-socket",
     table=SERVE,
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="PATH",
+    hidden=True,
     help="Unix socket where Prometheus finds sums. Default: none.",
 )
 @keeping_options(SERVE, "the onion key and the store")
-def serve(state_dir: Path | None, **options: Any) -> None:
+def serve(state_dir: Path | None, *, check_config: bool, **options: Any) -> None:
     """Run a rendezvous server as an onion service, until it is stopped (Ctrl-C, SIGTERM).
 
     Its address is printed when the descriptor is with Tor's directories, and stays the same over restarts of the
@@ -57,7 +69,13 @@ def serve(state_dir: Path | None, **options: Any) -> None:
         **onion_settings(options, directory / "server"),
         window=options["window"],
         lifetime=options["lifetime"],
+        max_new_buckets=options["max_new_buckets"],
         admin_socket=options["admin_socket"],
         metrics_socket=options["metrics_socket"],
     )
+    with naming_origins():
+        settings.check()
+    if check_config:
+        show_settings(settings.state_directory, as_json=options["as_json"])
+        return
     run_service(partial(run_server, settings), options, own_directory=directory / "server-tor")

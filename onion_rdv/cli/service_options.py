@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from onion_rdv.cli.kinds import CLIENT_KEY, CONTROL_PORT, SocketPath
+from onion_rdv.cli.kinds import CLIENT_KEY, CONTROL_PORT, READABLE_FILE, SocketPath
 from onion_rdv.cli.settings import option
 from onion_rdv.cli.terminal import ProgressBar, emit, emit_json, printable, say, warn
 
@@ -55,11 +55,13 @@ def keeping_options(table: str, what: str) -> Callable[[Callable[..., Any]], Any
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         for one in (
             click.option("--json", "as_json", is_flag=True, help="When it is ready, print one JSON object."),
+            click.option("--check-config", is_flag=True,
+                         help="Check the settings, say where each came from, and start nothing."),
             option("--state-dir", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
                    help=f"Where {what} are kept."),
-            option("--torrc", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+            option("--torrc", type=READABLE_FILE, metavar="FILE",
                    help="More torrc lines (bridges) for a tor of our own."),
-            option("--control-password-file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+            option("--control-password-file", type=READABLE_FILE, metavar="FILE",
                    help="Password for the control port, where no cookie is readable."),
             option("--control", type=CONTROL_PORT, metavar="ADDRESS",
                    help="Tor's control port: HOST:PORT or unix:PATH. Default: the usual places, then a tor of our"

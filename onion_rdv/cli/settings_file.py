@@ -91,17 +91,17 @@ class SettingsFile:
         known: dict[str | None, dict[str, Setting]] = {None: {}, **{name: {} for name in _TABLES}}
         for setting in settings_of(every):
             known[setting.table][str(setting.name)] = setting
-        own = set(settings_of(command))
+        own = {(setting.table, setting.name) for setting in settings_of(command)}
         for name, value in self.content.items():
             if name not in _TABLES:
                 self._check_name(None, name, known[None])
-                self._check_value(known[None][name], value, looks=known[None][name] in own)
+                self._check_value(known[None][name], value, looks=(None, name) in own)
             elif not isinstance(value, dict):
                 raise SettingsError(f"{self._where(None, name)}: {name} has to be a table")
         for table in _TABLES:
             for name, value in self._table(table).items():
                 self._check_name(table, name, known[table])
-                self._check_value(known[table][name], value, looks=known[table][name] in own)
+                self._check_value(known[table][name], value, looks=(table, name) in own)
 
     def _check_name(self, table: str | None, name: str, known: Mapping[str, Setting]) -> None:
         if name not in known:

@@ -60,7 +60,7 @@ class Rules:
 
     def __post_init__(self) -> None:
         if self.lifetime <= self.window:
-            raise SettingsError("buckets must be kept longer than they are open")
+            raise SettingsError("buckets must be kept longer than they are open", settings=("lifetime", "window"))
 
 
 DEFAULT_RULES = Rules()

@@ -46,6 +46,11 @@ class ServerSettings(HostSettings):
     admin_socket: Path | None = None
     metrics_socket: Path | None = None
 
+    def check(self) -> None:
+        """See :meth:`HostSettings.check`."""
+        HostSettings.check(self)
+        _ = self.rules
+
     @property
     def rules(self) -> Rules:
         """What the store goes by; raises :class:`~onion_rdv.errors.SettingsError`."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import stat
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from onion_rdv.errors import SettingsError
+from onion_rdv.tor.onion_service import key_file, state_directory
 from onion_rdv.tor.onion_service.directory import DirectoryService
 from onion_rdv.tor.onion_service.ephemeral import EphemeralService
 from onion_rdv.tor.onion_service.listening import UnixListener
@@ -50,6 +49,16 @@ class HostSettings:
     max_streams: int = 16
     proof_of_work: bool = True
     authorized_clients: tuple[str, ...] = field(default=(), repr=False)
+
+    def check(self) -> None:
+        """Raise :class:`~onion_rdv.errors.SettingsError` for what can be seen to be wrong without tor. Blocks."""
+        root = os.geteuid() == 0
+        self.way(self.socket or (_RUNTIME_DIRECTORY if root else self.state_directory) / self.SOCKET)
+        if root and self.state_directory.exists() and self.state_directory.stat().st_uid != 0:
+            return  # it is the user's for whom root asks
+        state_directory.check(self.state_directory)
+        if self.onion_service_dir is None:
+            key_file.check(self.state_directory / KEY_FILE)
 
     def choose_socket(self, tor_uid: int | None) -> Path:
         """Give the socket's place, which has to be one that tor can enter."""
@@ -125,7 +134,7 @@ async def host(
     :class:`~onion_rdv.errors.SettingsError`, :class:`~onion_rdv.errors.NoTor` with their kinds, and what
     ``listening`` raises.
     """
-    await asyncio.to_thread(_make_private, settings.state_directory)
+    await asyncio.to_thread(state_directory.make_private, settings.state_directory)
     async with await open_control() as control:
         tor_uid = await control.process_uid()
     path = settings.choose_socket(tor_uid) if inherited is None else Path(inherited.getsockname())
@@ -157,18 +166,6 @@ async def host(
             return
         on_ready(Ready(server, onion.address, settings.port, onion.proof_of_work, onion.warnings))
         await _unless(stop, onion.keep())
-
-
-def _make_private(directory: Path) -> None:
-    """Make the state directory, or close it to others."""
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if stat.S_IMODE(directory.stat().st_mode) & 0o077:
-            directory.chmod(0o700)
-    except OSError as error:
-        raise SettingsError(
-            f"the state directory {directory} cannot be used ({error.strerror})", hint="name another with --state-dir"
-        ) from None
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[None, None, None]) -> None:

@@ -104,7 +104,16 @@ def load_or_create(path: Path) -> ServiceKey:
         except FileNotFoundError:
             return _create(path)
     except OSError as error:
-        raise KeyFileUnusable(f"{path}: {error.strerror}", hint="look at its directory's permissions") from error
+        raise _unreadable(path, error) from error
+
+
+def check(path: Path) -> None:
+    """Raise as :func:`load_or_create` does where there is a file that cannot be used. Blocks."""
+    with suppress(FileNotFoundError):
+        try:
+            _load(path)
+        except PermissionError as error:
+            raise _unreadable(path, error) from error
 
 
 def _load(path: Path) -> ServiceKey:
@@ -112,6 +121,10 @@ def _load(path: Path) -> ServiceKey:
     if key is None:
         raise KeyFileUnusable(f"{path} is damaged or no key file")
     return key
+
+
+def _unreadable(path: Path, error: OSError) -> KeyFileUnusable:
+    return KeyFileUnusable(f"{path}: {error.strerror}", hint="look at its directory's permissions")
 
 
 def _create(path: Path) -> ServiceKey:

@@ -1,0 +1,40 @@
+"""The directory in which a server keeps its key and its data: ours alone."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from onion_rdv.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def make_private(directory: Path) -> None:
+    """Make the directory, or close it to others; raises :class:`~onion_rdv.errors.SettingsError`. Blocks."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if stat.S_IMODE(directory.stat().st_mode) & 0o077:
+            directory.chmod(0o700)
+    except OSError as error:
+        raise _unusable(directory, error.strerror) from None
+
+
+def check(directory: Path) -> None:
+    """Raise :class:`~onion_rdv.errors.SettingsError` where it cannot be used or made. Blocks."""
+    there = next(one for one in (directory, *directory.parents) if one.exists())
+    if not there.is_dir():
+        raise _unusable(directory, f"{there} is no directory")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise _unusable(directory, f"this user may not write to {there}")
+
+
+def _unusable(directory: Path, reason: str | None) -> SettingsError:
+    return SettingsError(
+        f"the state directory {directory} cannot be used ({reason})",
+        hint="run as the user that it belongs to, see that its file system is writable, or name another with"
+        " --state-dir",
+        settings=("state_dir",),
+    )
