@@ -26,6 +26,18 @@ class Checked(click.ParamType[str]):
         return str(value)
 
 
+class OnionAddress(click.ParamType[str]):
+    """A version 3 onion address; made lower case."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002
+        """Give the address; raises :class:`~onion_rdv.errors.MalformedOnionAddress`."""
+        from onion_rdv.protocol import decode_onion_address, encode_onion_address
+
+        return encode_onion_address(decode_onion_address(str(value)))
+
+
 class SocketPath(click.Path):
     """The place of a Unix socket that tor connects to; made absolute."""
 

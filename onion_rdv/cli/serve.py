@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from onion_rdv.cli.administration import admin_socket_option
+from onion_rdv.cli.kinds import OnionAddress
 from onion_rdv.cli.service_options import keeping_options, onion_options, onion_settings, run_service
 from onion_rdv.cli.settings import EPILOG, SERVE, option, state_directory
 from onion_rdv.cli.settings_origin import naming_origins, show_settings
@@ -54,6 +55,14 @@ from onion_rdv.rendezvous.rules import DEFAULT_LIFETIME, DEFAULT_MAX_NEW_BUCKETS
     hidden=True,
     help="Unix socket where Prometheus finds sums. Default: none.",
 )
+@option(
+    "--front",
+    table=SERVE,
+    type=OnionAddress(),
+    metavar="ADDRESS",
+    hidden=True,
+    help="Onion address of the Onionbalance in front, which clients know instead of this server's own.",
+)
 @keeping_options(SERVE, "the onion key and the store")
 def serve(state_dir: Path | None, *, check_config: bool, **options: Any) -> None:
     """Run a rendezvous server as an onion service, until it is stopped (Ctrl-C, SIGTERM).
@@ -72,6 +81,7 @@ def serve(state_dir: Path | None, *, check_config: bool, **options: Any) -> None
         max_new_buckets=options["max_new_buckets"],
         admin_socket=options["admin_socket"],
         metrics_socket=options["metrics_socket"],
+        front=options["front"],
     )
     with naming_origins():
         settings.check()

@@ -74,11 +74,12 @@ async def serve(
 
     @asynccontextmanager
     async def listening(hosting: Hosting) -> AsyncIterator[str]:
-        name = authority(hosting.address, settings.port)
+        address = settings.front or hosting.address  # the one that invites carry, and that all is bound to (ON-3)
+        name = authority(address, settings.port)
         async with AsyncExitStack() as cleanup:
             store = await SqliteStore.open(
                 settings.state_directory / STORE_FILE,
-                decode_onion_address(hosting.address),
+                decode_onion_address(address),
                 settings.rules,
             )
             cleanup.push_async_callback(store.close)

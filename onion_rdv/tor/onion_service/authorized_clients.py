@@ -48,7 +48,8 @@ class Change:
         directory = _directory(self.place)
         with _explained(directory):
             if self.missing:
-                _make(self.place, directory)
+                self.place.make(self.place.directory)
+                self.place.make(directory)
             for key in self.missing:
                 _put(self.place, directory / f"{_OURS}{key[:16].lower()}.auth", f"{PUBLIC_PREFIX}{key}\n")
             for file in self.obsolete:
@@ -105,21 +106,9 @@ def _read(directory: Path) -> dict[Path, str]:
     return present
 
 
-def _make(place: Place, directory: Path) -> None:
-    # tor asks for exactly these modes: 0750 where HiddenServiceDirGroupReadable is set, 0700 elsewhere.
-    for each in (place.directory, directory):
-        if not each.exists():
-            each.mkdir(mode=0o700)
-            if place.shared:
-                each.chmod(0o750)
-            if place.tor_uid is not None:
-                os.chown(each, place.tor_uid, -1, follow_symlinks=False)
-
-
 def _put(place: Place, file: Path, content: str) -> None:
     file.unlink(missing_ok=True)
     opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(opened, "w", encoding="ascii") as writing:
         writing.write(content)
-        if place.tor_uid is not None:
-            os.fchown(opened, place.tor_uid, -1)
+        place.give_to_tor(opened)

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from onion_rdv.errors import ControlLost, ServiceNotPublished, SettingsError
-from onion_rdv.tor.onion_service import authorized_clients
+from onion_rdv.tor.onion_service import authorized_clients, balanced
 from onion_rdv.tor.onion_service.hidden_service_options import (
     DIRECTORY,
     Block,
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _BAD_VALUE = 513
 _UNKNOWN_OPTION = 552
 
+_IS_INSTANCE = ("HiddenServiceOnionBalanceInstance", "1")
+
 _MANAGED = frozenset(
     {
         DIRECTORY,
@@ -41,6 +43,7 @@ _MANAGED = frozenset(
         "HiddenServicePoWQueueRate",
         "HiddenServicePoWQueueBurst",
         "HiddenServiceExportCircuitID",
+        _IS_INSTANCE[0],
     }
 )
 """Options that say what we say; any other that an operator gave this directory in torrc stays."""
@@ -51,12 +54,21 @@ class DirectoryService:
 
     The service stays when the control connection closes, until tor ends or reads its torrc again (SIGHUP). With
     ``export_circuit_id`` every stream begins with a line of HAProxy's PROXY protocol that numbers its circuit.
+    ``front`` is the onion address of an Onionbalance before it, for which tor takes introductions, too.
     """
 
-    def __init__(self, settings: ServiceSettings, directory: Path, *, export_circuit_id: bool = False) -> None:
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        directory: Path,
+        *,
+        export_circuit_id: bool = False,
+        front: str | None = None,
+    ) -> None:
         self._settings = settings
         self._directory = directory
         self._export_circuit_id = export_circuit_id
+        self._front = front
         self._proof_of_work = settings.proof_of_work
         self._wanted: Block = ()
         self._providing = asyncio.Lock()
@@ -76,15 +88,19 @@ class DirectoryService:
     async def _provide(self, control: Control) -> Provided:
         settings = self._settings
         place = await asyncio.to_thread(Place, self._directory, await control.process_uid())
+        if self._front is not None:
+            await asyncio.to_thread(balanced.settle, place, self._front)
         clients = await asyncio.to_thread(authorized_clients.compare, place, settings.authorized_clients)
         warnings = clients.warnings + await version_warnings(control)
         services = blocks(await control.conf("HiddenServiceOptions"))
         known = position(services, str(self._directory))
-        if clients.narrows and known is not None:
+        begins_anew = known is not None and (clients.narrows or self._becomes_instance(services[known]))
+        if known is not None and begins_anew:
             # Tor ends the service with all its circuits, and begins it anew with the block below. From changed files
-            # alone it would learn whom to let in, and still let in everybody who knows an earlier descriptor.
-            others = services[:known] + services[known + 1 :]
-            await control.ask(setconf(others) if others else f"RESETCONF {DIRECTORY}")
+            # alone it would learn whom to let in, and still let in everybody who knows an earlier descriptor. And one
+            # that becomes an instance while it runs drops introductions for the front until its next descriptors are
+            # made (hs_circuit.c: "BUG(!service->state.ob_subcreds)").
+            await control.ask(setconf(services[:known] + services[known + 1 :]))
         await asyncio.to_thread(clients.make)
         self._proof_of_work = settings.proof_of_work
         reply = await self._set(control, place, services, force=clients.any)
@@ -95,7 +111,7 @@ class DirectoryService:
         if reply is not None and not reply.ok:
             raise ServiceNotPublished(f"tor says: {reply.text}", hint="tor's log says what it does not accept")
         address = await asyncio.to_thread(place.address)
-        return Provided(address, self._proof_of_work, fresh=known is None or clients.narrows, warnings=warnings)
+        return Provided(address, self._proof_of_work, fresh=known is None or begins_anew, warnings=warnings)
 
     async def _set(self, control: Control, place: Place, services: list[Block], *, force: bool) -> Reply | None:
         """Put our block in its place; None when it is there already."""
@@ -121,6 +137,9 @@ class DirectoryService:
                 hint="name a directory that tor may make (on Debian: below /var/lib/tor); tor's log says more",
             ) from None
 
+    def _becomes_instance(self, known: Block) -> bool:
+        return self._front is not None and _IS_INSTANCE not in known
+
     def _block(self, place: Place) -> Block:
         settings = self._settings
         options = [
@@ -136,6 +155,8 @@ class DirectoryService:
             options.append(("HiddenServicePoWQueueBurst", str(settings.queue_burst)))
         if self._export_circuit_id:
             options.append(("HiddenServiceExportCircuitID", "haproxy"))
+        if self._front is not None:
+            options.append(_IS_INSTANCE)
         if place.shared:
             options.append(("HiddenServiceDirGroupReadable", "1"))
         return tuple(options)

@@ -56,8 +56,10 @@ def same(one: Block, other: Block) -> bool:
     )
 
 
-def setconf(services: Iterable[Block]) -> str:
-    """Write the command that makes these the only services."""
+def setconf(services: Sequence[Block]) -> str:
+    """Write the command that makes these the only services; with none of them, it takes all away."""
+    if not services:
+        return f"RESETCONF {DIRECTORY}"
     words = [f"{name}={_quoted(value)}" for block in services for name, value in block]
     return " ".join(["SETCONF", *words])
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from onion_rdv.errors import SettingsError
 from onion_rdv.tor.onion_service import key_file, state_directory
 from onion_rdv.tor.onion_service.directory import DirectoryService
 from onion_rdv.tor.onion_service.ephemeral import EphemeralService
@@ -38,6 +39,7 @@ class HostSettings:
     ``state_directory`` (made with mode 0700) holds the key and whatever the server keeps; ``socket`` is where tor
     hands over streams, by default in the state directory, or in /run/onion-rdv where tor is another user's and we are
     root; ``onion_service_dir`` asks for a ``HiddenServiceDir`` in place of a service whose key is kept here.
+    ``front`` is the onion address of an Onionbalance that leads clients here; it needs such a directory.
     """
 
     SOCKET: ClassVar[str] = "socket"
@@ -49,6 +51,7 @@ class HostSettings:
     max_streams: int = 16
     proof_of_work: bool = True
     authorized_clients: tuple[str, ...] = field(default=(), repr=False)
+    front: str | None = None
 
     def check(self) -> None:
         """Raise :class:`~onion_rdv.errors.SettingsError` for what can be seen to be wrong without tor. Blocks."""
@@ -71,15 +74,21 @@ class HostSettings:
 
     def way(self, socket: Path) -> Way:
         """Give the way in which the onion service is published."""
+        if self.front is not None and (self.onion_service_dir is None or self.authorized_clients):
+            raise SettingsError(
+                "a server behind a front needs a HiddenServiceDir, and cannot have authorized clients",
+                hint="name the directory with --onion-service-dir; Onionbalance knows no client authorization",
+            )
         service = ServiceSettings(
             target=socket,
             virtual_port=self.port,
             max_streams=self.max_streams,
-            proof_of_work=self.proof_of_work,
+            # A front's descriptor cannot ask for work; the queue for it would only hold its clients up.
+            proof_of_work=self.proof_of_work and self.front is None,
             authorized_clients=self.authorized_clients,
         )
         if self.onion_service_dir is not None:
-            return DirectoryService(service, self.onion_service_dir)
+            return DirectoryService(service, self.onion_service_dir, front=self.front)
         return EphemeralService(service, self.state_directory / KEY_FILE)
 
 

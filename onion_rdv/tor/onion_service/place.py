@@ -72,6 +72,21 @@ class Place:
                 hint=f"name a directory below one of tor's own, or give tor write access to {parent}",
             )
 
+    def make(self, directory: Path) -> None:
+        """Make a directory for tor, this one or one in it, where there is none; raises OSError."""
+        if directory.exists():
+            return
+        # tor asks for exactly these modes: 0750 where HiddenServiceDirGroupReadable is set, 0700 elsewhere.
+        directory.mkdir(mode=0o700)
+        if self.shared:
+            directory.chmod(0o750)
+        self.give_to_tor(directory)
+
+    def give_to_tor(self, file: Path | int) -> None:
+        """Let a file (or a descriptor of one) or directory belong to tor's user; raises OSError."""
+        if self.tor_uid is not None:
+            os.chown(file, self.tor_uid, -1)
+
     def address(self) -> str:
         """Read the address that tor has written."""
         try:
