@@ -52,6 +52,11 @@ class Setting(click.Option):
             return "a number"
         return "a whole number" if isinstance(self.type, click.types.IntParamType) else "a string"
 
+    @property
+    def preset(self) -> str | float | None:
+        """Its default, true and false among the numbers; None where there is none, or where it is a list."""
+        return self.default if isinstance(self.default, str | int | float) else None
+
     def fits(self, value: object) -> bool:
         """Whether a value from the file is of the right kind."""
         match self.kind:
