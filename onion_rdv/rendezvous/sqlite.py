@@ -8,22 +8,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from dataclasses import replace
+from functools import partial
 from random import SystemRandom
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from onion_rdv.errors import StoreError
 from onion_rdv.protocol import ENTRY_SIZE
 from onion_rdv.rendezvous.cache import BucketCache
+from onion_rdv.rendezvous.kept import Marks, not_empty
 from onion_rdv.rendezvous.links import LinkMaker
 from onion_rdv.rendezvous.rules import DEFAULT_RULES, Rules
-from onion_rdv.rendezvous.sqlite_jobs import Fetch, Found, Link, Outcome, Stop, Store
+from onion_rdv.rendezvous.sqlite_file import StoreFile
+from onion_rdv.rendezvous.sqlite_jobs import Fetch, Found, Link, Outcome, Stop, Store, Work
 from onion_rdv.rendezvous.sqlite_thread import FileThread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
     from random import Random
 
+    from onion_rdv.rendezvous.kept import Kept
     from onion_rdv.rendezvous.sqlite_jobs import Written
     from onion_rdv.rendezvous.store import StoredBucket, Totals
 
@@ -31,6 +36,12 @@ _T = TypeVar("_T")
 
 DEFAULT_CACHED_BUCKETS = 256
 """Buckets kept in memory: 4 MiB."""
+
+_EXPORTED_AT_ONCE = 16
+"""Buckets read in one go, so that stores need not wait for long."""
+
+_TAKEN_IN_AT_ONCE = 256
+"""Buckets written in one transaction: 4 MiB."""
 
 DEFAULT_TICK = 1.0
 """Seconds between two looks at the clock, and so how late a bucket may close or be erased."""
@@ -116,6 +127,28 @@ class SqliteStore:
         """Give the sums that an operator may know."""
         return self._thread.totals()
 
+    async def export(self) -> AsyncIterator[Kept]:
+        """Give what is kept; see :meth:`BucketStore.export`."""
+        await self._links.settled()  # whatever was acknowledged has its link by then
+        after = None
+        while page := await self._work(partial(StoreFile.page, after=after, limit=_EXPORTED_AT_ONCE)):
+            for bucket in page:
+                yield bucket
+            after = page[-1].bucket_id
+        marks = await self._work(StoreFile.marks)
+        yield replace(marks, opened=self._thread.usage.opened)  # which the file learns when the open bucket closes
+
+    async def take_in(self, kept: AsyncIterator[Kept]) -> None:
+        """Take in what another store gave out; see :meth:`BucketStore.take_in`."""
+        if await self._work(StoreFile.count):
+            raise not_empty()
+        waiting: list[Kept] = []
+        async for one in kept:
+            waiting.append(one)
+            if len(waiting) == _TAKEN_IN_AT_ONCE or isinstance(one, Marks):
+                await self._work(partial(StoreFile.take_in, kept=waiting), writes=True)
+                waiting = []
+
     async def close(self) -> None:
         """Finish what was asked for and close the file."""
         if not self._closing:
@@ -139,6 +172,12 @@ class SqliteStore:
             self._thread.put(Fetch(link, found))
             bucket = await found
         return bucket
+
+    async def _work(self, do: Callable[[StoreFile], _T], *, writes: bool = False) -> _T:
+        self._refuse_when_closed()
+        answer: asyncio.Future[_T] = self._loop.create_future()
+        self._thread.put(Work(do, answer, writes))
+        return await answer
 
     def _hand_over(self) -> None:
         if self._waiting:
@@ -180,6 +219,8 @@ class SqliteStore:
             if isinstance(found, bytes):
                 self._cache.put(fetch.link, found)
             _settle(fetch.answer, found)
+        for answer, result in outcome.done:
+            _settle(answer, result)
         for link in outcome.erased:
             self._cache.drop(link)
 

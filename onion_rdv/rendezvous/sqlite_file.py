@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Self, cast
 from onion_rdv.errors import StoreError
 from onion_rdv.protocol import BUCKET_SIZE, BucketId
 from onion_rdv.rendezvous.filling import FillingBucket
+from onion_rdv.rendezvous.kept import KeptBucket, Marks
 from onion_rdv.rendezvous.rules import CEILING_SECONDS
 from onion_rdv.rendezvous.usage import Usage
 from onion_rdv.storage.faults import Damaged
 from onion_rdv.storage.file import Form, SqliteFile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
     from random import Random
 
+    from onion_rdv.rendezvous.kept import Kept
     from onion_rdv.rendezvous.rules import Ceiling
 
 APPLICATION_ID = 0x52445631  # "RDV1"
@@ -151,6 +154,43 @@ class StoreFile(SqliteFile):
                 (created_at, number),
             )
         return [link for _, _, _, link in rows]
+
+    # What goes into a backup, and comes out of it
+
+    def page(self, after: BucketId | None, limit: int) -> list[KeptBucket]:
+        """Give at most ``limit`` buckets whose ids come after this one, in their order; those without a link not."""
+        rows = self._sql.execute(
+            "SELECT created_at, number, link, entries FROM bucket JOIN content USING (key)"
+            " WHERE (created_at, number) > (?, ?) AND link IS NOT NULL ORDER BY created_at, number LIMIT ?",
+            (-1, -1, limit) if after is None else (after.created_at, after.number, limit),
+        )
+        return [
+            KeptBucket(BucketId(created_at, number), link, _checked(entries))
+            for created_at, number, link, entries in rows
+        ]
+
+    def marks(self) -> Marks:
+        """Give what is remembered beside buckets."""
+        until, number = self._sql.execute("SELECT erased_until, erased_number FROM owner").fetchone()
+        usage = self.usage()
+        return Marks(until, number, usage.opened, usage.stored, usage.fetched)
+
+    def take_in(self, kept: Iterable[Kept]) -> None:
+        """Add what another store gave out."""
+        for one in kept:
+            if isinstance(one, Marks):
+                self._sql.execute(
+                    "UPDATE owner SET erased_until = max(erased_until, ?), erased_number = max(erased_number, ?)",
+                    (one.erased_until, one.erased_number),
+                )
+                self.add_usage(one.opened, one.stored, one.fetched)
+            else:
+                bucket_id = one.bucket_id
+                key = self._sql.execute(
+                    "INSERT INTO bucket (created_at, number, link) VALUES (?, ?, ?)",
+                    (bucket_id.created_at, bucket_id.number, one.link),
+                ).lastrowid
+                self._sql.execute("INSERT INTO content VALUES (?, ?)", (key, one.content))
 
 
 def _foreign(path: Path) -> StoreError:

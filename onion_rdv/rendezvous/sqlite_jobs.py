@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from asyncio import Future
+    from collections.abc import Callable
 
     from onion_rdv.errors import StoreError
     from onion_rdv.protocol import BucketId
+    from onion_rdv.rendezvous.sqlite_file import StoreFile
     from onion_rdv.rendezvous.store import StoredBucket
 
 
@@ -37,11 +39,20 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Work:
+    """Anything else to do with the file; ``writes`` says whether it changes what the thread knows of it."""
+
+    do: Callable[[StoreFile], Any]
+    answer: Future[Any]
+    writes: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """The end of the work."""
 
 
-Job = Store | Fetch | Link | Stop
+Job = Store | Fetch | Link | Work | Stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +72,9 @@ class Outcome:
     written: list[Written] = field(default_factory=list)
     stored: list[tuple[Future[StoredBucket], StoredBucket | StoreError]] = field(default_factory=list)
     found: list[tuple[Fetch, bytes | StoreError | None]] = field(default_factory=list)
+    done: list[tuple[Future[Any], Any]] = field(default_factory=list)
+    """What came of other work, or :class:`~onion_rdv.errors.StoreError`."""
+
     erased: list[bytes] = field(default_factory=list)
     """Links of buckets that have expired."""
 

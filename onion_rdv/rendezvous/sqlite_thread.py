@@ -10,11 +10,11 @@ import contextlib
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from onion_rdv.errors import StoreError, TooManyBuckets
 from onion_rdv.rendezvous.sqlite_file import LOST, StoreFile
-from onion_rdv.rendezvous.sqlite_jobs import Fetch, Found, Job, Link, Outcome, Stop, Store, Written
+from onion_rdv.rendezvous.sqlite_jobs import Fetch, Found, Job, Link, Outcome, Stop, Store, Work, Written
 from onion_rdv.rendezvous.store import StoredBucket, Totals
 from onion_rdv.rendezvous.usage import Usage
 from onion_rdv.storage.faults import Complaints, Faults, again
@@ -122,7 +122,7 @@ class FileThread:
             jobs = self._jobs.take(0 if self._in_a_hurry else self._tick)
             going_on = not any(isinstance(job, Stop) for job in jobs)
             outcome = self._serve(jobs)
-            if outcome.stored or outcome.found:
+            if outcome.stored or outcome.found or outcome.done:
                 self._report(outcome)
             self._tend_quietly()
         with contextlib.suppress(StoreError), self._faults():
@@ -145,12 +145,27 @@ class FileThread:
                 outcome.written.clear()
                 outcome.stored.extend((future, again(error)) for _, future in waiting)
         outcome.found.extend((job, self._read(job.link)) for job in jobs if isinstance(job, Fetch))
+        outcome.done.extend((job.answer, self._work(job)) for job in jobs if isinstance(job, Work))
         return outcome
 
     def _read(self, link: bytes) -> bytes | StoreError | None:
         try:
             with self._faults():
                 return self._open().read(link, self._links.get(link))
+        except StoreError as error:
+            return error
+
+    def _work(self, job: Work) -> Any:
+        try:
+            with self._faults():
+                file = self._open()
+                if not job.writes:
+                    return job.do(file)
+                with file.transaction():
+                    result = job.do(file)
+                self._learn(file)
+                self.usage = file.usage()
+                return result
         except StoreError as error:
             return error
 
@@ -246,10 +261,13 @@ class FileThread:
         if self._file is None:
             file = self._file = StoreFile.open(self._path, self._onion_key)
             self._filling = file.resume(self._random)
-            self._oldest = file.oldest()
-            self.buckets = file.count()
-            self._forget_by = time.monotonic()  # what a crash may have left in the log
+            self._learn(file)  # and forget what a crash may have left in the log
         return self._file
+
+    def _learn(self, file: StoreFile) -> None:
+        self._oldest = file.oldest()
+        self.buckets = file.count()
+        self._forget_by = time.monotonic()
 
     def _look(self) -> Found:
         file = self._open()

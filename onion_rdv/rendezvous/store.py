@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from onion_rdv.protocol import BucketId
+    from onion_rdv.rendezvous.kept import Kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,21 @@ class BucketStore(Protocol):
         """Give the sums that an operator may know.
 
         Raises :class:`~onion_rdv.errors.StoreError` when the store cannot be read.
+        """
+
+    def export(self) -> AsyncIterator[Kept]:
+        """Give all buckets, in the order of their ids, and last the marks; stores and fetches go on meanwhile.
+
+        Whatever was acknowledged before this began is in it, and of what came later some may be. Raises
+        :class:`~onion_rdv.errors.StoreError` when the store cannot be read.
+        """
+
+    async def take_in(self, kept: AsyncIterator[Kept]) -> None:
+        """Take in what :meth:`export` of another store gave, of the same onion service; no bucket of it is open here.
+
+        The store has to be empty, and no other method may be called meanwhile. Raises
+        :class:`~onion_rdv.errors.StoreError` when it is not or cannot be written, and whatever ``kept`` raises: then
+        this store is not to be used, for it may have a part.
         """
 
     async def close(self) -> None:

@@ -25,6 +25,7 @@ from onion_rdv.tor.onion_service.listening import UnixListener
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from onion_rdv.rendezvous.kept import Kept
     from onion_rdv.rendezvous.store import StoredBucket, Totals
 
 BODY = bytes(256)
@@ -201,6 +202,13 @@ class BrokenStore:
         raise self._error
 
     async def totals(self) -> Totals:
+        raise self._error
+
+    async def export(self) -> AsyncIterator[Kept]:
+        raise self._error
+        yield
+
+    async def take_in(self, kept: AsyncIterator[Kept]) -> None:  # noqa: ARG002
         raise self._error
 
     async def close(self) -> None:
