@@ -2,7 +2,7 @@
 
 PYTHON = .venv/bin/python
 
-.PHONY: demo install test lint test-unit test-tor bench lock clean
+.PHONY: demo install test lint test-unit test-tor test-deploy bench deb dist man lock clean
 
 demo: .venv/.installed
 	$(PYTHON) -m onion_rdv demo
@@ -26,8 +26,16 @@ lint: .venv/.installed-dev
 test-unit test-tor: test-%: .venv/.installed-dev
 	$(PYTHON) -m pytest tests/$*
 
+# Install the Debian package in a container that boots systemd, and do with it what operators do. As root.
+test-deploy: .venv/.installed-deploy
+	$(PYTHON) -m pytest tests/deploy
+
 bench: .venv/.installed-bench
 	$(PYTHON) bench/run.py
+
+# What is released, into dist/: the Debian package (on Debian 12), wheel and sdist; the man pages, into build/man/.
+deb dist man: .venv/.installed
+	$(PYTHON) -m release $@
 
 # Rewrite the lock files from pyproject.toml and bench/requirements.in.
 lock: .venv/.installed-dev
@@ -39,8 +47,11 @@ lock: .venv/.installed-dev
 .venv/.installed-dev: requirements-dev.lock requirements-build.lock scripts/install
 	scripts/install dev
 
+.venv/.installed-deploy: .venv/.installed-dev
+	scripts/install deploy
+
 .venv/.installed-bench: bench/requirements.lock .venv/.installed-dev
 	scripts/install bench
 
 clean:
-	rm -rf .venv .venv-bench .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-bench build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache

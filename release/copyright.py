@@ -1,0 +1,48 @@
+"""The copyright file of a Debian package: the project's own licence, and those of the packages that come with it."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import Distribution
+from typing import TYPE_CHECKING
+
+from release import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_OTHERS = """
+It comes with the Python packages that it was tested with. Each is under the licence that is named here; what its
+authors ask to be kept with it, notices and the licence in full, is in the files below its name.
+"""
+
+_LICENCE_FILE = re.compile(r"licen[cs]e|copying|notice", re.IGNORECASE)
+
+
+def copyright_file(packages: Path, path: str) -> str:
+    """Write the file for what is installed in ``packages``, which will be at ``path`` on the machine.
+
+    Raises ValueError for a package that does not name its licence, or does not bring it.
+    """
+    found = sorted(place for place in packages.glob("*.dist-info") if not place.name.startswith("onion_rdv-"))
+    others = [_entry(metadata, packages, path) for metadata in found]
+    return "\n".join(["onion-rdv\n", (ROOT / "LICENSE").read_text(), _OTHERS, *others])
+
+
+def _entry(metadata: Path, packages: Path, path: str) -> str:
+    package = Distribution.at(metadata)
+    files = [file for file in sorted(metadata.rglob("*")) if file.is_file() and _LICENCE_FILE.match(file.name)]
+    if not files:
+        raise ValueError(f"{package.name} brings no licence")
+    texts = [f"  {path}/{file.relative_to(packages)}" for file in files]
+    return "\n".join([f"{package.name} {package.version}: {_licence(package)}", *texts, ""])
+
+
+def _licence(package: Distribution) -> str:
+    for field in ("License-Expression", "License"):
+        for value in package.metadata.get_all(field) or []:
+            return str(value)
+    for classifier in package.metadata.get_all("Classifier") or []:
+        if classifier.startswith("License :: "):
+            return str(classifier).rpartition(" :: ")[2]
+    raise ValueError(f"{package.name} does not name its licence")

@@ -1,0 +1,67 @@
+"""What is released: the same bytes from the same commit, and nothing of the machine in it."""
+
+from __future__ import annotations
+
+import tarfile
+import zipfile
+from typing import TYPE_CHECKING
+
+import pytest
+from checkout import copy_checkout, release
+
+from release.epoch import source_date_epoch
+from release.tree import PROGRAM, Tree
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EPOCH = 1_700_000_000
+
+
+def test_wheel_and_sdist_are_the_same_wherever_they_are_built(tmp_path: Path) -> None:
+    builds = [
+        release(copy_checkout(tmp_path / name), "dist", tmp_path / f"{name}-made", epoch=EPOCH, umask=umask)
+        for name, umask in (("here", 0o022), ("elsewhere", 0o077))
+    ]
+    for here, elsewhere in zip(*builds, strict=True):
+        assert here.name == elsewhere.name
+        assert here.read_bytes() == elsewhere.read_bytes()
+    sdist, wheel = builds[0]
+    with zipfile.ZipFile(wheel) as archive:
+        tops = {name.split("/")[0] for name in archive.namelist()}
+        assert {"onion_rdv/py.typed", "onion_rdv/rendezvous/sqlite_schema.sql"} <= set(archive.namelist())
+    assert all(top.startswith("onion_rdv") for top in tops)
+    with tarfile.open(sdist) as packed:
+        assert all(member.mtime == EPOCH for member in packed)
+        assert {"Makefile", "tests", "systemd"} <= {name.split("/")[1] for name in packed.getnames()}
+
+
+def test_a_tree_tells_nothing_of_who_made_it(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_text("text")
+    source.chmod(0o600)
+    tree = Tree(tmp_path / "tree")
+    tree.copy(source, "/usr/share/text")
+    tree.copy(source, "/usr/bin/program", mode=PROGRAM)
+    tree.write("/usr/share/doc/text.gz", "text")
+    tree.normalise(EPOCH)
+    assert [path.relative_to(tree.root).as_posix() for path in tree.files()] == [
+        "usr/bin/program",
+        "usr/share/doc/text.gz",
+        "usr/share/text",
+    ]
+    for path in [tree.root, *tree.root.rglob("*")]:
+        assert path.stat().st_mtime == EPOCH
+        assert path.stat().st_mode & 0o777 == (0o644 if path.is_file() and path.name != "program" else 0o755)
+    assert tree.md5sums().splitlines()[0] == "1cb251ec0d568de6a929b520c4aed8d1  usr/bin/program"
+    assert tree.size() == 3 + 4  # three files of less than 1 KiB, four directories
+
+
+def test_the_time_is_the_commits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "17")
+    assert source_date_epoch() == 17
+    monkeypatch.delenv("SOURCE_DATE_EPOCH")
+    assert 1_700_000_000 < source_date_epoch() < 2**32
+    monkeypatch.setattr("release.epoch.ROOT", tmp_path)
+    with pytest.raises(SystemExit, match="set SOURCE_DATE_EPOCH"):
+        source_date_epoch()
