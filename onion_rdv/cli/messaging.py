@@ -9,7 +9,8 @@ import click
 
 from onion_rdv.cli.kinds import READABLE_FILE
 from onion_rdv.cli.secret_input import read_secret_file
-from onion_rdv.cli.service_options import keeping_options, onion_options, onion_settings, run_service
+from onion_rdv.cli.service_options import keeping_options, onion_options, onion_settings
+from onion_rdv.cli.service_run import run_service
 from onion_rdv.cli.settings import EPILOG, MESSAGING, option, state_directory
 from onion_rdv.cli.settings_origin import naming_origins, show_settings
 from onion_rdv.errors import UsageError
@@ -18,6 +19,8 @@ from onion_rdv.smp.server.queue_store import DEFAULT_LIFETIME
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from onion_rdv.tor.onion_service.hosting import Ready
 
 _MAX_STREAMS = 8  # a person's program has one connection, or two while one of them fails
 
@@ -55,8 +58,10 @@ def serve(state_dir: Path | None, password_file: Path | None, *, check_config: b
     Its full address is printed when the descriptor is with Tor's directories, with the password where there is one,
     and stays the same over restarts of the server and of tor. Connections and commands are never logged.
     """
+    from onion_rdv.smp import health
     from onion_rdv.smp.server.service import MessagingSettings
     from onion_rdv.smp.server.service import serve as run_server
+    from onion_rdv.smp.wire.address import SmpServer
 
     directory = state_directory(state_dir).absolute()
     settings = MessagingSettings(
@@ -69,7 +74,17 @@ def serve(state_dir: Path | None, password_file: Path | None, *, check_config: b
     if check_config:
         show_settings(settings.state_directory, as_json=options["as_json"])
         return
-    run_service(partial(run_server, settings), options, own_directory=directory / "messaging-tor")
+
+    async def check(ready: Ready, timeout: float) -> None:
+        await health.check(ready.socket, SmpServer.parse(ready.server), timeout)
+
+    run_service(
+        partial(run_server, settings),
+        options,
+        own_directory=directory / "messaging-tor",
+        check=check,
+        for_journal=lambda server: str(SmpServer.parse(server)),
+    )
 
 
 def _read_password(path: Path) -> str:

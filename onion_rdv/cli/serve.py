@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from onion_rdv.cli.administration import admin_socket_option
 from onion_rdv.cli.kinds import OnionAddress
-from onion_rdv.cli.service_options import keeping_options, onion_options, onion_settings, run_service
+from onion_rdv.cli.service_options import keeping_options, onion_options, onion_settings
+from onion_rdv.cli.service_run import run_service
 from onion_rdv.cli.settings import EPILOG, SERVE, option, state_directory
 from onion_rdv.cli.settings_origin import naming_origins, show_settings
 from onion_rdv.rendezvous.rules import DEFAULT_LIFETIME, DEFAULT_MAX_NEW_BUCKETS, DEFAULT_WINDOW
+
+if TYPE_CHECKING:
+    from onion_rdv.tor.onion_service.hosting import Ready
 
 
 @click.command(epilog=EPILOG + " There, those of serve stand in a table [serve]; etc/server.toml has some more.")
@@ -70,6 +74,7 @@ def serve(state_dir: Path | None, *, check_config: bool, **options: Any) -> None
     Its address is printed when the descriptor is with Tor's directories, and stays the same over restarts of the
     server and of tor. Requests are never logged.
     """
+    from onion_rdv.rendezvous import health
     from onion_rdv.rendezvous.service import ServerSettings
     from onion_rdv.rendezvous.service import serve as run_server
 
@@ -88,4 +93,8 @@ def serve(state_dir: Path | None, *, check_config: bool, **options: Any) -> None
     if check_config:
         show_settings(settings.state_directory, as_json=options["as_json"])
         return
-    run_service(partial(run_server, settings), options, own_directory=directory / "server-tor")
+
+    async def check(ready: Ready, _timeout: float) -> None:
+        await health.check(ready.socket)
+
+    run_service(partial(run_server, settings), options, own_directory=directory / "server-tor", check=check)

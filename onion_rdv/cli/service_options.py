@@ -1,10 +1,7 @@
-"""What every server command can be told, and how it says that it is ready."""
+"""What every server command can be told."""
 
 from __future__ import annotations
 
-import asyncio
-import signal
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +9,9 @@ import click
 
 from onion_rdv.cli.kinds import CLIENT_KEY, CONTROL_PORT, READABLE_FILE, SocketPath
 from onion_rdv.cli.settings import option
-from onion_rdv.cli.terminal import ProgressBar, emit, emit_json, printable, say, warn
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-
-    from onion_rdv.tor.onion_service.hosting import Ready
-    from onion_rdv.tor.supply import ControlSupply
+    from collections.abc import Callable, Mapping
 
 _DEFAULT_MAX_STREAMS = 16
 
@@ -86,70 +79,3 @@ def onion_settings(options: Mapping[str, Any], state_directory: Path) -> dict[st
         "proof_of_work": options["proof_of_work"],
         "authorized_clients": options["authorized_client"],
     }
-
-
-def run_service(
-    run: Callable[..., Awaitable[None]],
-    options: Mapping[str, Any],
-    *,
-    own_directory: Path,
-) -> None:
-    """Run a server until SIGINT or SIGTERM.
-
-    ``run`` is a service's ``serve`` that has its settings; a tor of our own keeps its data in ``own_directory``.
-    """
-    from onion_rdv.tor.supply import ControlSupply
-
-    async def supplied() -> None:
-        with ProgressBar("tor") as progress:
-            supply = ControlSupply(
-                options["control"],
-                own_directory=own_directory,
-                password_file=options["control_password_file"],
-                extra_torrc=options["torrc"],
-                progress=progress,
-            )
-            try:
-                await _until_stopped(run, supply, progress, as_json=options["as_json"])
-            finally:
-                await supply.close()
-
-    asyncio.run(supplied())
-
-
-async def _until_stopped(
-    run: Callable[..., Awaitable[None]], supply: ControlSupply, progress: ProgressBar, *, as_json: bool
-) -> None:
-    def tell_state(state: str) -> None:
-        progress.finish()
-        say(f"onion service: {printable(state)}")
-
-    def tell_ready(ready: Ready) -> None:
-        progress.finish()
-        for warning in ready.warnings:
-            warn(warning)
-        work = "asks for work under load" if ready.proof_of_work else "has no proof of work"
-        say(f"ready; tor {work}. clients name this server so:")
-        _announce(ready, as_json=as_json)
-
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    await run(supply, stop=stop, on_ready=tell_ready, on_state=tell_state, progress=progress)
-    say("stopped")
-
-
-def _announce(ready: Ready, *, as_json: bool) -> None:
-    if as_json:
-        emit_json(
-            {
-                "server": ready.server,
-                "onion_address": ready.address,
-                "port": ready.port,
-                "proof_of_work": ready.proof_of_work,
-            }
-        )
-    else:
-        emit(ready.server)
-    sys.stdout.flush()

@@ -5,6 +5,7 @@
 * ``onion-rdv: ...`` says what is wrong, ``hint: ...`` what to do about it; lower case, no full stop.
 * Whatever came over the network or out of a link is escaped before a terminal sees it.
 * A secret is printed only where it is the result that was asked for.
+* In a journal every line to stderr has its priority.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import sys
 from typing import TYPE_CHECKING, Any, Self
 
 import click
+
+from onion_rdv.systemd.journal import Priority, is_journal, with_priority
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -33,21 +36,21 @@ def emit_json(result: dict[str, Any]) -> None:
     click.echo(json.dumps(result, ensure_ascii=False))
 
 
-def say(text: str = "") -> None:
+def say(text: str = "", priority: Priority = Priority.INFO) -> None:
     """Tell the person something that is not a result."""
-    click.echo(text, err=True)
+    click.echo(with_priority(text, priority) if is_journal(sys.stderr) else text, err=True)
 
 
 def warn(text: str) -> None:
     """Tell the person about something that may be wrong."""
-    say(f"onion-rdv: warning: {text}")
+    say(f"onion-rdv: warning: {text}", Priority.WARNING)
 
 
 def complain(error: RdvError) -> None:
     """Say what went wrong and what to do about it."""
-    say(f"onion-rdv: {printable(error.message)}")
+    say(f"onion-rdv: {printable(error.message)}", Priority.ERROR)
     if error.hint:
-        say(f"hint: {printable(error.hint)}")
+        say(f"hint: {printable(error.hint)}", Priority.ERROR)
 
 
 def printable(text: str) -> str:

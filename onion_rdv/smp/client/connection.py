@@ -78,9 +78,22 @@ class SmpConnection:
         """
         deadline = time.monotonic() + timeout
         try:
-            reader, writer = await open_stream_patiently(socks, server.host, server.port, timeout)
+            stream = await open_stream_patiently(socks, server.host, server.port, timeout)
         except StreamFailed as error:
             raise MessagingServerUnreachable(error.detail) from None
+        return await cls.over(stream, server, deadline=deadline, timeout=timeout)
+
+    @classmethod
+    async def over(
+        cls,
+        stream: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        server: SmpServer,
+        *,
+        deadline: float,
+        timeout: float,
+    ) -> Self:
+        """Begin on a stream that is open, until ``deadline`` (monotonic clock); see :meth:`connect`."""
+        reader, writer = stream
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
                 session = await sessions.begin(reader, writer, server)

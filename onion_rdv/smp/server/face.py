@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
+import struct
 import sys
 import time
 from dataclasses import dataclass
@@ -20,13 +23,13 @@ from onion_rdv.smp.server.connection import Connection
 from onion_rdv.tor.onion_service.listening import UnixListener
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
     from pathlib import Path
 
     from onion_rdv.smp.server.certificates import Identity, Leaf
     from onion_rdv.smp.server.house import House
 
+_CREDENTIALS = struct.Struct("3i")  # process, user and group id
 _LOGGER = logging.getLogger("onion_rdv.messaging")
 
 
@@ -117,7 +120,8 @@ class MessagingFace:
         await self._server.wait_closed()
 
     def _arrived(self, transport: asyncio.Transport) -> None:
-        if len(self._tasks) >= self._limits.max_connections:
+        # One more where we ask ourselves whether we are well: that everybody else's are taken is no fault of ours.
+        if len(self._tasks) >= self._limits.max_connections + _is_own(transport):
             transport.abort()
             return
         task = asyncio.create_task(self._serve(transport))
@@ -162,6 +166,14 @@ class MessagingFace:
                     self._leaf = await asyncio.to_thread(load_leaf, self._directory, self._identity, now)
                 except SettingsError as error:
                     _LOGGER.error("%s; %s", error.message, error.hint)  # noqa: TRY400
+
+
+def _is_own(transport: asyncio.Transport) -> bool:
+    """Tell whether this process itself has connected (unix(7), "SO_PEERCRED")."""
+    credentials = transport.get_extra_info("socket").getsockopt(
+        socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size
+    )
+    return bool(_CREDENTIALS.unpack(credentials)[0] == os.getpid())
 
 
 class _Arrival(asyncio.Protocol):

@@ -96,10 +96,11 @@ class HostSettings:
 class Ready:
     """A server that is published: where it is, and what its operator should know.
 
-    ``server`` is the server as clients name it.
+    ``server`` is the server as clients name it; ``socket`` is where tor hands streams over to it.
     """
 
     server: str
+    socket: Path
     address: str
     port: int
     proof_of_work: bool
@@ -173,7 +174,7 @@ async def host(
             await _unless(stop, onion.publish())
         if not onion.is_published:
             return
-        on_ready(Ready(server, onion.address, settings.port, onion.proof_of_work, onion.warnings))
+        on_ready(Ready(server, path, onion.address, settings.port, onion.proof_of_work, onion.warnings))
         await _unless(stop, onion.keep())
 
 
