@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from onion_rdv.tor.control import Control
+    from onion_rdv.tor.onion_service.key_file import ServiceKey
     from onion_rdv.tor.onion_service.way import Way
 
 KEY_FILE = "onion-service.key"
@@ -39,7 +40,8 @@ class HostSettings:
     ``state_directory`` (made with mode 0700) holds the key and whatever the server keeps; ``socket`` is where tor
     hands over streams, by default in the state directory, or in /run/onion-rdv where tor is another user's and we are
     root; ``onion_service_dir`` asks for a ``HiddenServiceDir`` in place of a service whose key is kept here.
-    ``front`` is the onion address of an Onionbalance that leads clients here; it needs such a directory.
+    ``front`` is the onion address of an Onionbalance that leads clients here; it needs such a directory. ``key`` is
+    the service's where somebody else keeps it.
     """
 
     SOCKET: ClassVar[str] = "socket"
@@ -52,6 +54,7 @@ class HostSettings:
     proof_of_work: bool = True
     authorized_clients: tuple[str, ...] = field(default=(), repr=False)
     front: str | None = None
+    key: ServiceKey | None = field(default=None, repr=False)
 
     def check(self) -> None:
         """Raise :class:`~onion_rdv.errors.SettingsError` for what can be seen to be wrong without tor. Blocks."""
@@ -60,7 +63,7 @@ class HostSettings:
         if root and self.state_directory.exists() and self.state_directory.stat().st_uid != 0:
             return  # it is the user's for whom root asks
         state_directory.check(self.state_directory)
-        if self.onion_service_dir is None:
+        if self.onion_service_dir is None and self.key is None:
             key_file.check(self.state_directory / KEY_FILE)
 
     def choose_socket(self, tor_uid: int | None) -> Path:
@@ -72,8 +75,8 @@ class HostSettings:
             return _RUNTIME_DIRECTORY / self.SOCKET
         return self.state_directory / self.SOCKET
 
-    def way(self, socket: Path) -> Way:
-        """Give the way in which the onion service is published."""
+    def way(self, socket: Path, *, outlasts_us: bool = False) -> Way:
+        """Give the way in which the onion service is published; it ends with us unless it is to outlast us."""
         if self.front is not None and (self.onion_service_dir is None or self.authorized_clients):
             raise SettingsError(
                 "a server behind a front needs a HiddenServiceDir, and cannot have authorized clients",
@@ -89,7 +92,7 @@ class HostSettings:
         )
         if self.onion_service_dir is not None:
             return DirectoryService(service, self.onion_service_dir, front=self.front)
-        return EphemeralService(service, self.state_directory / KEY_FILE)
+        return EphemeralService(service, self.state_directory / KEY_FILE, detach=outlasts_us, key=self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +143,15 @@ async def host(
     ``listening`` serves for as long as its context lasts; it gives the server as clients name it. ``on_ready`` is
     called once, when the descriptor is with the directories; ``on_state`` whenever the service is being published, is
     published, or is lost, which it is again and again only where tor goes away. ``inherited`` is a socket to serve on
-    that somebody else made, let tor in to, and keeps the name of; it is closed here. Raises
-    :class:`~onion_rdv.errors.SettingsError`, :class:`~onion_rdv.errors.NoTor` with their kinds, and what
-    ``listening`` raises.
+    that somebody else made, let tor in to, and goes on listening on; it is closed here, and the onion service stays
+    published, so that streams wait there for the next run. Raises :class:`~onion_rdv.errors.SettingsError`,
+    :class:`~onion_rdv.errors.NoTor` with their kinds, and what ``listening`` raises.
     """
     await asyncio.to_thread(state_directory.make_private, settings.state_directory)
     async with await open_control() as control:
         tor_uid = await control.process_uid()
     path = settings.choose_socket(tor_uid) if inherited is None else Path(inherited.getsockname())
-    way = settings.way(path)
+    way = settings.way(path, outlasts_us=inherited is not None)
     onion = OnionService(way, open_control, on_state=on_state, progress=progress)
     async with AsyncExitStack() as cleanup:
         cleanup.push_async_callback(onion.stop)
