@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from onion_rdv.cli.kinds import CONTROL_PORT, READABLE_FILE, RENDEZVOUS_SERVER, SOCKS_PORT
+from onion_rdv.cli.kinds import RENDEZVOUS_SERVER, SOCKS_PORT
+from onion_rdv.cli.service_options import control_options
 from onion_rdv.cli.settings import EPILOG, option, state_directory
 from onion_rdv.cli.terminal import emit, emit_json, printable
 
@@ -22,10 +23,7 @@ _WORDS = {"ok": "ok   ", "warning": "warn ", "failure": "FAIL "}
 @click.command(epilog=EPILOG)
 @option("--server", multiple=True, type=RENDEZVOUS_SERVER, metavar="ADDRESS", help="Ask this rendezvous server too.")
 @option("--socks", type=SOCKS_PORT, metavar="HOST:PORT", help="Tor's SOCKS port. Default: 127.0.0.1:9050, then 9150.")
-@option("--control", type=CONTROL_PORT, metavar="ADDRESS",
-        help="Tor's control port: HOST:PORT or unix:PATH. Default: the usual places.")  # fmt: skip
-@option("--control-password-file", type=READABLE_FILE, metavar="FILE",
-        help="Password for the control port, where no cookie is readable.")  # fmt: skip
+@control_options("the usual places")
 @option(
     "--state-dir", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Where keys and stores are."
 )

@@ -30,6 +30,7 @@ COMMANDS = (
     "status",
     "talk",
     "testnet",
+    "withdraw",
 )
 """Each stands in a module of its own name, as a click command of its own name."""
 

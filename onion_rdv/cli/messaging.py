@@ -13,6 +13,7 @@ from onion_rdv.cli.service_options import keeping_options, onion_options, onion_
 from onion_rdv.cli.service_run import run_service
 from onion_rdv.cli.settings import EPILOG, MESSAGING, option, state_directory
 from onion_rdv.cli.settings_origin import naming_origins, show_settings
+from onion_rdv.cli.withdraw import take_back, withdraw_options
 from onion_rdv.errors import UsageError
 from onion_rdv.protocol.short_link import SMP_PORT
 from onion_rdv.smp.server.queue_store import DEFAULT_LIFETIME
@@ -85,6 +86,13 @@ def serve(state_dir: Path | None, password_file: Path | None, *, check_config: b
         check=check,
         for_journal=lambda server: str(SmpServer.parse(server)),
     )
+
+
+@messaging.command(epilog=EPILOG)
+@withdraw_options
+def withdraw(state_dir: Path | None, control: str | None, control_password_file: Path | None) -> None:
+    """Take back the onion service of the messaging server, which must have been stopped; see onion-rdv withdraw."""
+    take_back(state_directory(state_dir).absolute() / "messaging", control, control_password_file)
 
 
 def _read_password(path: Path) -> str:

@@ -9,6 +9,7 @@ import click
 
 from onion_rdv.cli.kinds import CLIENT_KEY, CONTROL_PORT, READABLE_FILE, SocketPath
 from onion_rdv.cli.settings import option
+from onion_rdv.systemd.credentials import credential
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -54,11 +55,7 @@ def keeping_options(table: str, what: str) -> Callable[[Callable[..., Any]], Any
                    help=f"Where {what} are kept."),
             option("--torrc", type=READABLE_FILE, metavar="FILE",
                    help="More torrc lines (bridges) for a tor of our own."),
-            option("--control-password-file", type=READABLE_FILE, metavar="FILE",
-                   help="Password for the control port, where no cookie is readable."),
-            option("--control", type=CONTROL_PORT, metavar="ADDRESS",
-                   help="Tor's control port: HOST:PORT or unix:PATH. Default: the usual places, then a tor of our"
-                        " own."),
+            control_options("the usual places, then a tor of our own"),
             option("--onion-service-dir", table=table, type=click.Path(path_type=Path, file_okay=False),
                    metavar="DIR", help="Have tor keep the key, in this HiddenServiceDir. Default: it is kept here."),
         ):  # fmt: skip
@@ -68,8 +65,31 @@ def keeping_options(table: str, what: str) -> Callable[[Callable[..., Any]], Any
     return decorate
 
 
+def control_options(default: str) -> Callable[[Callable[..., Any]], Any]:
+    """Give a command the options about tor's control port, which is looked for where ``default`` says."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for one in (
+            option("--control-password-file", type=READABLE_FILE, metavar="FILE",
+                   help="Password for the control port, where no cookie is readable."),
+            option("--control", type=CONTROL_PORT, metavar="ADDRESS",
+                   help=f"Tor's control port: HOST:PORT or unix:PATH. Default: {default}."),
+        ):  # fmt: skip
+            command = one(command)
+        return command
+
+    return decorate
+
+
 def onion_settings(options: Mapping[str, Any], state_directory: Path) -> dict[str, Any]:
-    """Give what a server's settings take from a command's options."""
+    """Give what a server's settings take from a command's options, and from the service manager.
+
+    Raises :class:`~onion_rdv.errors.SettingsError` for a key from there that cannot be used.
+    """
+    from onion_rdv.tor.onion_service import key_file
+    from onion_rdv.tor.onion_service.hosting import KEY_FILE
+
+    key = credential(KEY_FILE)
     return {
         "state_directory": state_directory,
         "socket": options["listen"],
@@ -78,4 +98,5 @@ def onion_settings(options: Mapping[str, Any], state_directory: Path) -> dict[st
         "max_streams": options["max_streams"],
         "proof_of_work": options["proof_of_work"],
         "authorized_clients": options["authorized_client"],
+        "key": None if key is None else key_file.from_credential(key),
     }

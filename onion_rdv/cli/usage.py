@@ -17,6 +17,7 @@ For operators:
   serve             run a rendezvous server as an onion service
   status            say how the rendezvous server of this machine is
   messaging serve   run a small messaging server as an onion service
+  withdraw          take back the onion service that a stopped server left
 
 To try it:
   demo              show one rendezvous over a private Tor network

@@ -45,7 +45,10 @@ def load(name: str) -> dict[str, Any]:
 def test_each_command_gets_its_own(file: Path) -> None:
     file.write_text('timeout = 5\ncontrol = "127.0.0.1:1"\n[serve]\nport = 80\n[messaging]\nport = 443\n')
     assert load("serve") == {"control": "127.0.0.1:1", "port": 80}
-    assert load("messaging") == {"serve": {"control": "127.0.0.1:1", "port": 443}}
+    assert load("messaging") == {
+        "serve": {"control": "127.0.0.1:1", "port": 443},
+        "withdraw": {"control": "127.0.0.1:1"},
+    }
     assert load("offer") == {"timeout": 5}
     assert load("completion") == {}
 

@@ -148,12 +148,13 @@ async def host(
     :class:`~onion_rdv.errors.NoTor` with their kinds, and what ``listening`` raises.
     """
     await asyncio.to_thread(state_directory.make_private, settings.state_directory)
-    async with await open_control() as control:
-        tor_uid = await control.process_uid()
-    path = settings.choose_socket(tor_uid) if inherited is None else Path(inherited.getsockname())
-    way = settings.way(path, outlasts_us=inherited is not None)
-    onion = OnionService(way, open_control, on_state=on_state, progress=progress)
     async with AsyncExitStack() as cleanup:
+        cleanup.enter_context(state_directory.in_use(settings.state_directory))
+        async with await open_control() as control:
+            tor_uid = await control.process_uid()
+        path = settings.choose_socket(tor_uid) if inherited is None else Path(inherited.getsockname())
+        way = settings.way(path, outlasts_us=inherited is not None)
+        onion = OnionService(way, open_control, on_state=on_state, progress=progress)
         cleanup.push_async_callback(onion.stop)
         # Streams can come from the moment of publishing, so the server listens before, where the address that
         # it may be bound to can be known before.

@@ -92,6 +92,14 @@ def _is_clamped(expanded: bytes) -> bool:
     return expanded[0] & 0b0000_0111 == 0 and expanded[31] & 0b1100_0000 == 0b0100_0000
 
 
+def from_credential(content: bytes) -> ServiceKey:
+    """Read what stands in such a file where somebody else keeps it; raises as :func:`load_or_create` does."""
+    key = ServiceKey.decode(content.decode("latin-1"))
+    if key is None:
+        raise KeyFileUnusable("the credential is damaged or no key file")
+    return key
+
+
 def load_or_create(path: Path) -> ServiceKey:
     """Read the key, or make one and have it safely on the disk, file and directory, before this returns.
 

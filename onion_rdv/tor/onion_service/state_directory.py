@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from onion_rdv.errors import SettingsError
+from onion_rdv.errors import SettingsError, StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -20,6 +23,26 @@ def make_private(directory: Path) -> None:
             directory.chmod(0o700)
     except OSError as error:
         raise _unusable(directory, error.strerror) from None
+
+
+@contextmanager
+def in_use(directory: Path) -> Iterator[None]:
+    """Have the directory for one process alone while the block runs, or until that process ends. Blocks.
+
+    Raises :class:`~onion_rdv.errors.StoreError` where another one has it.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StoreError(
+                f"another server is running on {directory}",
+                hint="stop it first, or give this one a state directory of its own",
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def check(directory: Path) -> None:
