@@ -10,10 +10,12 @@ import click
 
 from onion_rdv.cli.administration import admin_socket_option
 from onion_rdv.cli.kinds import OnionAddress
+from onion_rdv.cli.open_files import allow_open_files
 from onion_rdv.cli.service_options import keeping_options, onion_options, onion_settings
 from onion_rdv.cli.service_run import run_service
 from onion_rdv.cli.settings import EPILOG, SERVE, option, state_directory
 from onion_rdv.cli.settings_origin import naming_origins, show_settings
+from onion_rdv.rendezvous.limits import DEFAULT_MAX_CIRCUIT_STORES, DEFAULT_MAX_CONNECTIONS, DEFAULT_REQUEST_TIMEOUT
 from onion_rdv.rendezvous.rules import DEFAULT_LIFETIME, DEFAULT_MAX_NEW_BUCKETS, DEFAULT_WINDOW
 
 if TYPE_CHECKING:
@@ -49,6 +51,43 @@ if TYPE_CHECKING:
     metavar="N",
     hidden=True,
     help="Buckets that may be opened in a minute, for 64 stores each. 0: any number.",
+)
+@option(
+    "--circuit-ids/--no-circuit-ids",
+    table=SERVE,
+    default=False,
+    hidden=True,
+    help="Have tor say which circuit a stream is on, and bound what one may do; for --onion-service-dir alone.",
+)
+@option(
+    "--max-circuit-stores",
+    table=SERVE,
+    type=click.IntRange(min=0),
+    default=DEFAULT_MAX_CIRCUIT_STORES,
+    show_default=True,
+    metavar="N",
+    hidden=True,
+    help="Entries that one circuit may bring in a minute or two, with --circuit-ids. 0: any number.",
+)
+@option(
+    "--max-connections",
+    table=SERVE,
+    type=click.IntRange(1, 100_000),
+    default=DEFAULT_MAX_CONNECTIONS,
+    show_default=True,
+    metavar="N",
+    hidden=True,
+    help="Streams that may be open at a time, of all clients together.",
+)
+@option(
+    "--request-timeout",
+    table=SERVE,
+    type=click.FloatRange(1, 3600),
+    default=DEFAULT_REQUEST_TIMEOUT,
+    show_default=True,
+    metavar="SECONDS",
+    hidden=True,
+    help="How long a client may take for a request.",
 )
 @admin_socket_option
 @option(
@@ -87,9 +126,14 @@ def serve(state_dir: Path | None, *, check_config: bool, **options: Any) -> None
         admin_socket=options["admin_socket"],
         metrics_socket=options["metrics_socket"],
         front=options["front"],
+        circuit_ids=options["circuit_ids"],
+        max_circuit_stores=options["max_circuit_stores"],
+        max_connections=options["max_connections"],
+        request_timeout=options["request_timeout"],
     )
     with naming_origins():
         settings.check()
+        allow_open_files(settings.max_connections)
     if check_config:
         show_settings(settings.state_directory, as_json=options["as_json"])
         return

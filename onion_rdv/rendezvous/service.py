@@ -11,6 +11,12 @@ from onion_rdv.protocol.onion import authority
 from onion_rdv.rendezvous.admin.face import AdminFace
 from onion_rdv.rendezvous.admin.metrics import metrics_routes
 from onion_rdv.rendezvous.admin.status import Observer
+from onion_rdv.rendezvous.limits import (
+    DEFAULT_MAX_CIRCUIT_STORES,
+    DEFAULT_MAX_CONNECTIONS,
+    DEFAULT_REQUEST_TIMEOUT,
+    CircuitLimits,
+)
 from onion_rdv.rendezvous.rules import DEFAULT_LIFETIME, DEFAULT_MAX_NEW_BUCKETS, DEFAULT_WINDOW, Ceiling, Rules
 from onion_rdv.rendezvous.sqlite import SqliteStore
 from onion_rdv.rendezvous.web import WebFace
@@ -33,6 +39,8 @@ ADMIN_SOCKET = "admin.socket"
 class ServerSettings(HostSettings):
     """What an operator decides; ``window`` and ``lifetime`` are seconds, ``max_new_buckets`` as many a minute.
 
+    ``max_circuit_stores`` is what one circuit may bring in a minute or two, where there are ``circuit_ids``;
+    ``max_connections`` may be open, each of which has ``request_timeout`` seconds for a request and for its reply.
     ``admin_socket`` is where ``onion-rdv status`` and its kin ask, by default in the state directory; at
     ``metrics_socket``, if there is one, Prometheus does.
     """
@@ -45,11 +53,19 @@ class ServerSettings(HostSettings):
     max_new_buckets: int = DEFAULT_MAX_NEW_BUCKETS
     admin_socket: Path | None = None
     metrics_socket: Path | None = None
+    max_circuit_stores: int = DEFAULT_MAX_CIRCUIT_STORES
+    max_connections: int = DEFAULT_MAX_CONNECTIONS
+    request_timeout: float = DEFAULT_REQUEST_TIMEOUT
 
     def check(self) -> None:
         """See :meth:`HostSettings.check`."""
         HostSettings.check(self)
         _ = self.rules
+
+    @property
+    def circuits(self) -> CircuitLimits | None:
+        """What one circuit may do; None where nobody says on which one a stream came."""
+        return CircuitLimits(self.max_streams, self.max_circuit_stores) if self.circuit_ids else None
 
     @property
     def rules(self) -> Rules:
@@ -83,7 +99,12 @@ async def serve(
                 settings.rules,
             )
             cleanup.push_async_callback(store.close)
-            web = WebFace(store)
+            web = WebFace(
+                store,
+                max_connections=settings.max_connections,
+                request_timeout=settings.request_timeout,
+                circuits=settings.circuits,
+            )
             await web.start_on(hosting.listener)
             cleanup.push_async_callback(web.stop)
             await cleanup.enter_async_context(

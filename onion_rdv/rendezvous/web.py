@@ -20,7 +20,9 @@ from onion_rdv.protocol.exchange import (
     parse_store,
     stored_reply,
 )
-from onion_rdv.rendezvous.web_connections import PROBLEMS, Http, Reply
+from onion_rdv.rendezvous.circuits import Circuits
+from onion_rdv.rendezvous.limits import DEFAULT_MAX_CONNECTIONS, DEFAULT_REQUEST_TIMEOUT
+from onion_rdv.rendezvous.web_connections import PROBLEMS, Connection, Http, Reply
 from onion_rdv.tor.onion_service.listening import UnixListener
 
 if TYPE_CHECKING:
@@ -29,12 +31,8 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
+    from onion_rdv.rendezvous.limits import CircuitLimits
     from onion_rdv.rendezvous.store import BucketStore
-
-DEFAULT_MAX_CONNECTIONS = 2048
-
-DEFAULT_REQUEST_TIMEOUT = 30.0
-"""Seconds for a request to come: half of them for its head (or for the next one to begin), half for its body."""
 
 _PATHS: Final = (FETCH_PATH, STORE_PATH)
 _REQUEST_LENGTH: Final = str(REQUEST_BODY_SIZE)
@@ -49,15 +47,19 @@ class WebFace:
         *,
         max_connections: int = DEFAULT_MAX_CONNECTIONS,
         request_timeout: float = DEFAULT_REQUEST_TIMEOUT,
+        circuits: CircuitLimits | None = None,
     ) -> None:
         """Prepare to serve ``store``, which stays the caller's to close after :meth:`stop`.
 
         ``max_connections`` may be open at once; the next one is told "busy" and closed. ``request_timeout`` is in
-        seconds; who has not sent a request by then, or does not take the reply, is cut off.
+        seconds; who has not sent a request by then, or does not take the reply, is cut off. ``circuits`` is what one
+        circuit may do; then every connection has to begin with tor's line that says on which it came.
         """
         self._store = store
         self._patience = request_timeout / 2
         self._max_connections = max_connections
+        self._limits = circuits
+        self._circuits: Circuits | None = None
         self._stopping = False
         self._listener: UnixListener | None = None
         self._http: Http
@@ -70,10 +72,17 @@ class WebFace:
 
     async def start_on(self, listener: socket.socket) -> None:
         """Serve on a Unix stream socket that listens already; it is closed by :meth:`stop`, its name stays."""
-        self._http = Http(self._answer, max_connections=self._max_connections, patience=self._patience)
+        loop = asyncio.get_running_loop()
+        if self._limits is not None:
+            self._circuits = Circuits(self._limits, loop.call_later)
+        self._http = Http(
+            self._answer,
+            max_connections=self._max_connections,
+            patience=self._patience,
+            circuits=self._circuits,
+        )
         # From Python 3.13 on, asyncio would take the name away by itself, also one that is not ours.
         keep_name: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
-        loop = asyncio.get_running_loop()
         self._server = await loop.create_unix_server(self._http, sock=listener, **keep_name)
 
     @property
@@ -95,6 +104,8 @@ class WebFace:
         self._http.pre_shutdown()
         await self._http.shutdown(patience)
         await self._server.wait_closed()
+        if self._circuits is not None:
+            self._circuits.stop()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         self._http.has_spoken(request.protocol)
@@ -117,17 +128,24 @@ class WebFace:
                     body = await content.readexactly(REQUEST_BODY_SIZE)
             except TimeoutError:
                 return self._refuse(Problem.TIMEOUT)
-        return Reply(await self._serve(path, body), self._patience, closes=self._stopping)
+        served = await self._serve(path, body, request.protocol)
+        return Reply(served, self._patience, closes=self._stopping)
 
-    async def _serve(self, path: str, body: bytes) -> bytes:
+    async def _serve(self, path: str, body: bytes, connection: web.RequestHandler) -> bytes:
         try:
             if path == FETCH_PATH:
                 bucket = await self._store.fetch(parse_fetch(body))
                 return PROBLEMS[Problem.BUCKET_UNKNOWN] if bucket is None else bucket_reply(bucket)
+            if not self._may_store(connection):
+                return PROBLEMS[Problem.BUSY]
             stored = await self._store.store(parse_store(body))
             return stored_reply(stored.bucket_id, stored.bucket)
         except StoreError:  # the store itself has logged why
             return PROBLEMS[Problem.BUSY]
+
+    def _may_store(self, connection: web.RequestHandler) -> bool:
+        circuit = connection.circuit if isinstance(connection, Connection) else None
+        return self._circuits is None or circuit is None or self._circuits.may_store(circuit)
 
     def _refuse(self, problem: Problem) -> Reply:
         """Answer without looking at the rest of the request; so the connection cannot go on."""

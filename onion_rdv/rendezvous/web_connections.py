@@ -1,4 +1,4 @@
-"""aiohttp's low-level server, kept from saying or logging anything of its own.
+"""aiohttp's low-level server, kept from saying or logging anything of its own, and told of circuits.
 
 A :class:`Reply` is written as it was made, so nothing here can change its length. That holds for what aiohttp answers
 by itself too (malformed HTTP, faults inside): :meth:`Connection.handle_error` is where it makes such answers.
@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Final, cast
 
 from aiohttp import web
 
+from onion_rdv.errors import MalformedRequest
 from onion_rdv.protocol.exchange import Problem, problem_reply
+from onion_rdv.rendezvous.proxy_line import ProxyLine
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from onion_rdv.rendezvous.circuits import Circuits
 
 _LOGGER = logging.getLogger("onion_rdv.rendezvous")
 
@@ -74,12 +78,39 @@ class Connection(web.RequestHandler):
             max_field_size=1024,
             max_headers=32,
         )
+        self._http = http
         self._patience = patience
+        self._line = None if http.circuits is None else ProxyLine()
+        self.circuit: int | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; what is written is either with the system or waited for, so that nothing piles up."""
         cast("asyncio.Transport", transport).set_write_buffer_limits(high=0)
         super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Read which circuit this is, where tor says it, and hand on the rest."""
+        if self._line is not None and self.transport is not None:
+            try:
+                found = self._line.feed(data)
+            except MalformedRequest:
+                self._turn_away(Problem.MALFORMED)
+                return
+            if found is None:
+                return
+            self._line = None
+            circuit, data = found
+            if self._http.circuits is not None and not self._http.circuits.open(circuit):
+                self._turn_away(Problem.BUSY)
+                return
+            self.circuit = circuit
+        if data:
+            super().data_received(data)
+
+    def _turn_away(self, problem: Problem) -> None:
+        if self.transport is not None:
+            self.transport.write(PROBLEMS[problem])
+        self.force_close()
 
     def handle_error(
         self,
@@ -104,7 +135,10 @@ class Connection(web.RequestHandler):
 
 
 class Http(web.Server):
-    """All connections: at most so many, and those that have not carried a request yet."""
+    """All connections: at most so many, and those that have not carried a request yet.
+
+    Where there are ``circuits``, every connection begins with tor's line that says on which one it came.
+    """
 
     def __init__(
         self,
@@ -112,8 +146,10 @@ class Http(web.Server):
         *,
         max_connections: int,
         patience: float,
+        circuits: Circuits | None = None,
     ) -> None:
         super().__init__(answer)
+        self.circuits = circuits
         self._max_connections = max_connections
         self._patience = patience
         self.open = 0
@@ -138,6 +174,9 @@ class Http(web.Server):
         """Let a connection go."""
         super().connection_lost(handler, exc)
         self.open -= 1
+        circuit = handler.circuit if isinstance(handler, Connection) else None
+        if circuit is not None and self.circuits is not None:
+            self.circuits.close(circuit)
         self.has_spoken(handler)
 
     def has_spoken(self, handler: web.RequestHandler) -> None:

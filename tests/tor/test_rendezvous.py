@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from command_line import Result, environment, onion_rdv
 from nacl.signing import SigningKey
+from python_socks import ProxyType
+from python_socks.async_.asyncio import Proxy
 from server_process import serving
 from tracing import addresses_of, tracer
 from web_page import WebPage
@@ -149,6 +151,30 @@ async def test_tor_keeps_the_key(env: dict[str, str], network: Network, tmp_path
     async with serving("--onion-service-dir", str(directory), env=env) as server:
         assert (await accept(offered, env)).json["link"] == LINK
     assert not (tmp_path / ".local" / "state" / "onion-rdv" / "server" / KEY_FILE).exists()
+
+
+async def test_one_circuit_brings_a_few_entries_and_others_more(env: dict[str, str], network: Network) -> None:
+    directory = network.directory / f"service-{secrets.token_hex(4)}"
+    host, _, port = network.client_socks.rpartition(":")
+
+    async def store_on(circuit: str) -> bytes:
+        """Store an entry; the same SOCKS user gets the same circuit."""
+        proxy = Proxy(ProxyType.SOCKS5, host, int(port), username=circuit, password="x", rdns=True)
+        stream = await proxy.connect(server.name, 80, timeout=60)
+        reader, writer = await asyncio.open_connection(sock=stream)
+        writer.write(b"POST /v1/store HTTP/1.1\r\nHost: x\r\nContent-Length: 256\r\n\r\n" + secrets.token_bytes(256))
+        status = await reader.readexactly(len("HTTP/1.1 201"))
+        writer.close()
+        await writer.wait_closed()
+        return status[-3:]
+
+    async with serving("--onion-service-dir", str(directory), "--circuit-ids", env=env) as server:
+        offered = await offer(server.name, env)
+        assert (await accept(offered, env)).json["link"] == LINK
+        circuit = secrets.token_hex(8)
+        assert [await store_on(circuit) for _ in range(5)] == [b"201"] * 4 + [b"503"]
+        assert await store_on(secrets.token_hex(8)) == b"201"
+        assert (await accept(await offer(server.name, env), env)).json["link"] == LINK
 
 
 async def test_nothing_is_opened_but_the_socks_and_control_ports(

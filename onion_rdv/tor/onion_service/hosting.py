@@ -40,8 +40,9 @@ class HostSettings:
     ``state_directory`` (made with mode 0700) holds the key and whatever the server keeps; ``socket`` is where tor
     hands over streams, by default in the state directory, or in /run/onion-rdv where tor is another user's and we are
     root; ``onion_service_dir`` asks for a ``HiddenServiceDir`` in place of a service whose key is kept here.
-    ``front`` is the onion address of an Onionbalance that leads clients here; it needs such a directory. ``key`` is
-    the service's where somebody else keeps it.
+    ``circuit_ids`` has tor begin every stream with a line that says on which circuit it came
+    (``HiddenServiceExportCircuitID``), and ``front`` is the onion address of an Onionbalance that leads clients here;
+    both need such a directory. ``key`` is the service's where somebody else keeps it.
     """
 
     SOCKET: ClassVar[str] = "socket"
@@ -55,6 +56,7 @@ class HostSettings:
     authorized_clients: tuple[str, ...] = field(default=(), repr=False)
     front: str | None = None
     key: ServiceKey | None = field(default=None, repr=False)
+    circuit_ids: bool = False
 
     def check(self) -> None:
         """Raise :class:`~onion_rdv.errors.SettingsError` for what can be seen to be wrong without tor. Blocks."""
@@ -82,6 +84,12 @@ class HostSettings:
                 "a server behind a front needs a HiddenServiceDir, and cannot have authorized clients",
                 hint="name the directory with --onion-service-dir; Onionbalance knows no client authorization",
             )
+        if self.circuit_ids and self.onion_service_dir is None:
+            raise SettingsError(
+                "tor says only for a HiddenServiceDir on which circuit a stream came",
+                hint="name the directory with --onion-service-dir, or do without circuit ids",
+                settings=("circuit_ids", "onion_service_dir"),
+            )
         service = ServiceSettings(
             target=socket,
             virtual_port=self.port,
@@ -91,7 +99,9 @@ class HostSettings:
             authorized_clients=self.authorized_clients,
         )
         if self.onion_service_dir is not None:
-            return DirectoryService(service, self.onion_service_dir, front=self.front)
+            return DirectoryService(
+                service, self.onion_service_dir, front=self.front, export_circuit_id=self.circuit_ids
+            )
         return EphemeralService(service, self.state_directory / KEY_FILE, detach=outlasts_us, key=self.key)
 
 
