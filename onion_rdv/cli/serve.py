@@ -113,7 +113,7 @@ def serve(state_dir: Path | None, *, check_config: bool, **options: Any) -> None
     Its address is printed when the descriptor is with Tor's directories, and stays the same over restarts of the
     server and of tor. Requests are never logged.
     """
-    from onion_rdv.rendezvous import health
+    from onion_rdv.rendezvous import health, proxy_line
     from onion_rdv.rendezvous.service import ServerSettings
     from onion_rdv.rendezvous.service import serve as run_server
 
@@ -139,6 +139,6 @@ def serve(state_dir: Path | None, *, check_config: bool, **options: Any) -> None
         return
 
     async def check(ready: Ready, _timeout: float) -> None:
-        await health.check(ready.socket)
+        await health.check(ready.socket, proxy_line.write(proxy_line.NO_CIRCUIT) if settings.circuit_ids else b"")
 
     run_service(partial(run_server, settings), options, own_directory=directory / "server-tor", check=check)

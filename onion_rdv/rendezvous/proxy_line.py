@@ -20,6 +20,9 @@ from onion_rdv.errors import MalformedRequest
 LONGEST: Final = 107
 """Bytes that a header of version 1 has at most, its end of line included."""
 
+NO_CIRCUIT: Final = 0
+"""The number that tor writes where there is no circuit; it gives none of them this one."""
+
 _LINE: Final = re.compile(
     rb"PROXY TCP6 fc00:dead:beef:4dad::([0-9a-f]{1,4}):([0-9a-f]{1,4}) ::1 [0-9]{1,5} [0-9]{1,5}\r\n"
 )

@@ -10,9 +10,9 @@ import pytest
 from stores import ONION_KEY, an_entry, until
 from test_web import CLOSE, Client, ask, post, problem_in
 
-from onion_rdv.errors import SettingsError
+from onion_rdv.errors import MalformedReply, SettingsError
 from onion_rdv.protocol.exchange import Problem
-from onion_rdv.rendezvous import proxy_line
+from onion_rdv.rendezvous import health, proxy_line
 from onion_rdv.rendezvous.circuits import PERIOD, Circuits
 from onion_rdv.rendezvous.limits import CircuitLimits
 from onion_rdv.rendezvous.service import ServerSettings
@@ -149,6 +149,13 @@ async def test_the_line_comes_in_pieces_or_not_at_all(
         async with Client(path) as leaving:
             leaving.say(proxy_line.write(7)[:20])
     assert caplog.text == ""
+
+
+async def test_the_servers_own_look_at_itself_is_on_no_circuit(store: SqliteStore, tmp_path: Path) -> None:
+    async with face_of(store, tmp_path / "web", CircuitLimits(16)):
+        await health.check(tmp_path / "web", proxy_line.write(proxy_line.NO_CIRCUIT))
+        with pytest.raises(MalformedReply):
+            await health.check(tmp_path / "web")
 
 
 def test_circuit_ids_need_a_directory_of_tors(tmp_path: Path) -> None:
