@@ -7,8 +7,9 @@ import asyncio
 import importlib
 from pathlib import Path
 
+from onion_rdv.rendezvous.cache import DEFAULT_CACHED_BUCKETS
 from onion_rdv.rendezvous.rules import NO_CEILING, Rules
-from onion_rdv.rendezvous.sqlite import DEFAULT_CACHED_BUCKETS, SqliteStore
+from onion_rdv.rendezvous.sqlite import SqliteStore
 from onion_rdv.rendezvous.web import WebFace
 
 ONION_KEY = bytes(32)

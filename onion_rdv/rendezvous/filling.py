@@ -41,11 +41,12 @@ class FillingBucket:
         """The 8 bytes that say which places are taken."""
         return self._taken.to_bytes(TAKEN_SIZE)
 
-    def put(self, entry: bytes) -> None:
-        """Let an entry of 256 bytes take a free place; there must be one."""
+    def put(self, entry: bytes) -> int:
+        """Let an entry of 256 bytes take a free place, of which there must be one; give the place."""
         place = self._free.pop()
         self._taken |= 1 << place
         self._content[place * ENTRY_SIZE : (place + 1) * ENTRY_SIZE] = entry
+        return place
 
     def content(self) -> bytes:
         """Give the 16,384 bytes as they are now."""

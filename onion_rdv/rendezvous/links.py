@@ -32,13 +32,17 @@ class LinkMaker:
         self._onion_key = onion_key
         self._made = made
         self._thread = ThreadPoolExecutor(1, "onion-rdv links")
+        self._asked: set[int] = set()  # keys of what has not been told yet
         self._last: asyncio.Future[bytes] | None = None
         self._waiting = 0
         self._somebody_waits = threading.Event()
         self._rest_until = 0.0  # of the monotonic clock; the thread's own
 
     def make(self, key: int, bucket_id: BucketId) -> None:
-        """Ask for the link of the bucket that the store knows under ``key``."""
+        """Ask for the link of the bucket that the store knows under ``key``, unless it is asked for already."""
+        if key in self._asked:
+            return
+        self._asked.add(key)
         loop = asyncio.get_running_loop()
         self._last = loop.run_in_executor(self._thread, self._compute, bucket_id)
         self._last.add_done_callback(partial(self._done, key))
@@ -70,6 +74,7 @@ class LinkMaker:
         return link
 
     def _done(self, key: int, link: asyncio.Future[bytes]) -> None:
+        self._asked.discard(key)
         if link.cancelled():
             return
         if (error := link.exception()) is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from onion_rdv.protocol import DEFAULT_PORT, decode_onion_address
@@ -17,8 +17,9 @@ from onion_rdv.rendezvous.limits import (
     DEFAULT_REQUEST_TIMEOUT,
     CircuitLimits,
 )
+from onion_rdv.rendezvous.opening import open_store
+from onion_rdv.rendezvous.postgres_address import DatabaseAddress
 from onion_rdv.rendezvous.rules import DEFAULT_LIFETIME, DEFAULT_MAX_NEW_BUCKETS, DEFAULT_WINDOW, Ceiling, Rules
-from onion_rdv.rendezvous.sqlite import SqliteStore
 from onion_rdv.rendezvous.web import WebFace
 from onion_rdv.tor.onion_service.hosting import Hosting, HostSettings, Ready, host
 from onion_rdv.tor.progress import Progress, silent
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     from onion_rdv.tor.control import Control
 
-STORE_FILE = "buckets.sqlite"
 ADMIN_SOCKET = "admin.socket"
 
 
@@ -41,6 +41,7 @@ class ServerSettings(HostSettings):
 
     ``max_circuit_stores`` is what one circuit may bring in a minute or two, where there are ``circuit_ids``;
     ``max_connections`` may be open, each of which has ``request_timeout`` seconds for a request and for its reply.
+    ``database`` is the URL of a PostgreSQL database in place of the file in the state directory (``opening.py``).
     ``admin_socket`` is where ``onion-rdv status`` and its kin ask, by default in the state directory; at
     ``metrics_socket``, if there is one, Prometheus does.
     """
@@ -51,6 +52,7 @@ class ServerSettings(HostSettings):
     window: int = DEFAULT_WINDOW
     lifetime: int = DEFAULT_LIFETIME
     max_new_buckets: int = DEFAULT_MAX_NEW_BUCKETS
+    database: str | None = field(default=None, repr=False)
     admin_socket: Path | None = None
     metrics_socket: Path | None = None
     max_circuit_stores: int = DEFAULT_MAX_CIRCUIT_STORES
@@ -61,6 +63,8 @@ class ServerSettings(HostSettings):
         """See :meth:`HostSettings.check`."""
         HostSettings.check(self)
         _ = self.rules
+        if self.database is not None:
+            DatabaseAddress.parse(self.database)
 
     @property
     def circuits(self) -> CircuitLimits | None:
@@ -93,9 +97,10 @@ async def serve(
         address = settings.front or hosting.address  # the one that invites carry, and that all is bound to (ON-3)
         name = authority(address, settings.port)
         async with AsyncExitStack() as cleanup:
-            store = await SqliteStore.open(
-                settings.state_directory / STORE_FILE,
-                decode_onion_address(address),
+            store = await open_store(
+                settings.database,
+                settings.state_directory,
+                decode_onion_address(hosting.address),
                 settings.rules,
             )
             cleanup.push_async_callback(store.close)

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from onion_rdv.errors import StoreError
 from onion_rdv.protocol import ENTRY_SIZE
-from onion_rdv.rendezvous.cache import BucketCache
+from onion_rdv.rendezvous.cache import DEFAULT_CACHED_BUCKETS, BucketCache
 from onion_rdv.rendezvous.kept import Marks, not_empty
 from onion_rdv.rendezvous.links import LinkMaker
 from onion_rdv.rendezvous.rules import DEFAULT_RULES, Rules
 from onion_rdv.rendezvous.sqlite_file import StoreFile
 from onion_rdv.rendezvous.sqlite_jobs import Fetch, Found, Link, Outcome, Stop, Store, Work
 from onion_rdv.rendezvous.sqlite_thread import FileThread
+from onion_rdv.rendezvous.store import DEFAULT_TICK
+from onion_rdv.storage.jobs import settle
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -34,24 +36,18 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-DEFAULT_CACHED_BUCKETS = 256
-"""Buckets kept in memory: 4 MiB."""
-
 _EXPORTED_AT_ONCE = 16
 """Buckets read in one go, so that stores need not wait for long."""
 
 _TAKEN_IN_AT_ONCE = 256
 """Buckets written in one transaction: 4 MiB."""
 
-DEFAULT_TICK = 1.0
-"""Seconds between two looks at the clock, and so how late a bucket may close or be erased."""
-
 
 class SqliteStore:
     """A :class:`~onion_rdv.rendezvous.store.BucketStore` in one file; made with :meth:`open`."""
 
     def __init__(self, onion_key: bytes, cached_buckets: int) -> None:
-        self._cache = BucketCache(cached_buckets)
+        self._cache: BucketCache[bytes] = BucketCache(cached_buckets)
         self._links = LinkMaker(onion_key, self._link_made)
         self._waiting: list[tuple[bytes, asyncio.Future[StoredBucket]]] = []
         self._newest: Written | None = None  # the open bucket, or the one that was open last
@@ -200,9 +196,9 @@ class SqliteStore:
             case Outcome():
                 self._hear_outcome(news)
             case Found() | StoreError():
-                _settle(self._started, news)
+                settle(self._started, news)
             case None:
-                _settle(self._ended, None)
+                settle(self._ended, None)
 
     def _hear_outcome(self, outcome: Outcome) -> None:
         # The cache changes here and nowhere later, in the order in which the file did: so it is never behind it.
@@ -214,21 +210,12 @@ class SqliteStore:
             if self._newest_link is not None:
                 self._cache.put(self._newest_link, bucket.content)
         for stored, result in outcome.stored:
-            _settle(stored, result)
+            settle(stored, result)
         for fetch, found in outcome.found:
             if isinstance(found, bytes):
                 self._cache.put(fetch.link, found)
-            _settle(fetch.answer, found)
+            settle(fetch.answer, found)
         for answer, result in outcome.done:
-            _settle(answer, result)
+            settle(answer, result)
         for link in outcome.erased:
             self._cache.drop(link)
-
-
-def _settle(future: asyncio.Future[_T], result: _T | StoreError) -> None:
-    if future.done():  # whoever waited has gone
-        return
-    if isinstance(result, StoreError):
-        future.set_exception(result)
-    else:
-        future.set_result(result)

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from onion_rdv.rendezvous.kept import Kept
 
 
+DEFAULT_TICK = 1.0
+"""Seconds between two looks at the clock, and so how late a bucket may close or be erased."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredBucket:
     """Where an entry went: the bucket's id and its 16,384 bytes with the entry among them."""

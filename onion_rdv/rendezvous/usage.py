@@ -24,6 +24,7 @@ class Usage:
         self.stored = stored
         self.fetched = fetched
         self._saved = (opened, stored, fetched)
+        self._told = (opened, stored, fetched)
 
     def take_unsaved(self, randomness: Random) -> tuple[int, int, int]:
         """Say what to add to the counts on disk; the next call begins where this one ended.
@@ -33,7 +34,15 @@ class Usage:
         now = (self.opened, self.stored, self.fetched)
         opened, stored, fetched = (count - saved for count, saved in zip(now, self._saved, strict=True))
         self._saved = now
-        return opened, _blur(stored, randomness), _blur(fetched, randomness)
+        blurred = opened, _blur(stored, randomness), _blur(fetched, randomness)
+        self._told = self._told[0] + blurred[0], self._told[1] + blurred[1], self._told[2] + blurred[2]
+        return blurred
+
+    @property
+    def untold(self) -> tuple[int, int, int]:
+        """How far this run's own counts are from what :meth:`take_unsaved` has said of them, up or down."""
+        opened, stored, fetched = self._told
+        return self.opened - opened, self.stored - stored, self.fetched - fetched
 
 
 def _blur(count: int, randomness: Random) -> int:

@@ -60,12 +60,17 @@ def explain(error: Exception, path: Path, lost: str) -> StoreError:
     if isinstance(error, OSError):
         return StoreError(f"{path} cannot be opened ({error.strerror})", hint=_HINT_WRITABLE)
     if not isinstance(error, sqlite3.Error):
-        return StoreError(f"a fault inside ({type(error).__name__})", hint=RdvError.default_hint)
+        return fault_inside(error)
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # without the extended part
     if code not in _FAULTS:
         return StoreError(f"{path} cannot be used ({error})")
     detail, hint = _FAULTS[code]
     return StoreError(detail.format(path=path), hint=hint.format(lost=lost))
+
+
+def fault_inside(error: Exception) -> StoreError:
+    """Tell of what no operator can mend."""
+    return StoreError(f"a fault inside ({type(error).__name__})", hint=RdvError.default_hint)
 
 
 def again(error: StoreError) -> StoreError:

@@ -7,10 +7,24 @@ import queue
 import time
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from onion_rdv.errors import StoreError
+
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
 _Job = TypeVar("_Job")
+_Result = TypeVar("_Result")
+
+
+def settle(future: asyncio.Future[_Result], result: _Result | StoreError) -> None:
+    """Answer whoever waits for a job, with a result or an error, unless they have gone."""
+    if future.done():
+        return
+    if isinstance(result, StoreError):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
 
 
 class Jobs(Generic[_Job]):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from stores import IMPLEMENTATIONS, ONION_KEY, Clock, OpenStore, cheap_link
+from postgres_server import PostgresServer
+from stores import ONION_KEY, Clock, OpenStore, cheap_link, open_postgres, open_sqlite
 
 from onion_rdv.rendezvous import links
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from onion_rdv.rendezvous.store import BucketStore
@@ -21,13 +22,40 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=IMPLEMENTATIONS)
-async def open_store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[OpenStore]:
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """Run a PostgreSQL; what a test stops it starts again."""
+    server = PostgresServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def open_in(request: pytest.FixtureRequest) -> OpenStore:
+    """Open a store that belongs to a directory: it is in that, or in a database of its own."""
+    if request.param == "sqlite":
+        return open_sqlite
+    server: PostgresServer = request.getfixturevalue("postgres")
+    databases: dict[Path, str] = {}
+
+    async def open_it(directory: Path, onion_key: bytes = ONION_KEY, **settings: Any) -> BucketStore:
+        if directory not in databases:
+            databases[directory] = await server.make_database()
+        return await open_postgres(databases[directory], onion_key, **settings)
+
+    return open_it
+
+
+@pytest.fixture
+async def open_store(open_in: OpenStore, tmp_path: Path, clock: Clock) -> AsyncIterator[OpenStore]:
     """Open the one store of this test, again and again if it likes."""
     opened: list[BucketStore] = []
 
     async def open_it(onion_key: bytes = ONION_KEY, **settings: Any) -> BucketStore:
-        store = await IMPLEMENTATIONS[request.param](tmp_path, onion_key, clock=clock, **settings)
+        store = await open_in(tmp_path, onion_key, clock=clock, **settings)
         opened.append(store)
         return store
 

@@ -1,4 +1,4 @@
-"""What tests of stores share: every implementation, a clock that a test sets, links that cost nothing."""
+"""What tests of stores share: how each is opened, a clock that a test sets, links that cost nothing."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from onion_rdv.protocol import ENTRY_SIZE
+from onion_rdv.rendezvous.postgres import PostgresStore
+from onion_rdv.rendezvous.postgres_address import DatabaseAddress
 from onion_rdv.rendezvous.rules import NO_CEILING, Rules
 from onion_rdv.rendezvous.sqlite import SqliteStore
 from onion_rdv.rendezvous.store import BucketStore
@@ -45,13 +47,15 @@ async def open_sqlite(directory: Path, onion_key: bytes = ONION_KEY, **settings:
     return await SqliteStore.open(directory / "store.db", onion_key, take_rules(settings), tick=TICK, **settings)
 
 
+async def open_postgres(url: str, onion_key: bytes = ONION_KEY, **settings: Any) -> PostgresStore:
+    address = DatabaseAddress.parse(url)
+    return await PostgresStore.open(address, onion_key, take_rules(settings), tick=TICK, **settings)
+
+
 def take_rules(settings: dict[str, Any]) -> Rules:
     """Take what belongs into them out of what a test says; a test that says nothing of a ceiling has none."""
     settings.setdefault("ceiling", NO_CEILING)
     return Rules(**{name: settings.pop(name) for name in ("window", "lifetime", "ceiling") if name in settings})
-
-
-IMPLEMENTATIONS: dict[str, OpenStore] = {"sqlite": open_sqlite}
 
 
 def cheap_link(bucket_id: BucketId, onion_key: bytes = ONION_KEY) -> bytes:

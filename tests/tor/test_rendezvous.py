@@ -19,7 +19,7 @@ from tracing import addresses_of, tracer
 from web_page import WebPage
 
 from onion_rdv.protocol import Invite, encode_onion_address
-from onion_rdv.rendezvous.service import STORE_FILE
+from onion_rdv.rendezvous.opening import STORE_FILE
 from onion_rdv.tor.onion_service.hosting import KEY_FILE
 
 if TYPE_CHECKING:

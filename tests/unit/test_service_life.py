@@ -12,7 +12,7 @@ from command_line import COMMAND, environment, onion_rdv
 from offline_tor import COOKIE, OfflineTor, offline_tor
 from service_manager import Listening, Manager
 
-from onion_rdv.rendezvous.service import STORE_FILE
+from onion_rdv.rendezvous.opening import STORE_FILE
 from onion_rdv.tor.control import connect
 from onion_rdv.tor.onion_service.hosting import KEY_FILE
 from onion_rdv.tor.onion_service.key_file import ServiceKey

@@ -1,4 +1,4 @@
-"""What holds for every store of buckets; a new implementation joins by one line in ``IMPLEMENTATIONS``."""
+"""What holds for every store of buckets; SQLite and PostgreSQL in turn."""
 
 from __future__ import annotations
 

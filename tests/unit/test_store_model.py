@@ -6,7 +6,6 @@ import asyncio
 import secrets
 from typing import TYPE_CHECKING
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -16,7 +15,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from stores import IMPLEMENTATIONS, Clock, OpenStore, an_entry, cheap_link, until_kept
+from stores import Clock, OpenStore, an_entry, cheap_link, until_kept
 
 from onion_rdv.protocol import BUCKET_ENTRIES, BucketId
 from onion_rdv.protocol.bucket import entries
@@ -24,6 +23,8 @@ from onion_rdv.rendezvous import links
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
     from onion_rdv.rendezvous.store import BucketStore
 
@@ -103,12 +104,11 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.run(self.store.totals()).buckets == len(self.buckets)
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-def test_the_store_does_as_its_model(implementation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_store_does_as_its_model(open_in: OpenStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(links, "bucket_link", cheap_link)
 
     class Machine(StoreMachine):
         directory = tmp_path
-        open_it = staticmethod(IMPLEMENTATIONS[implementation])
+        open_it = staticmethod(open_in)
 
     run_state_machine_as_test(Machine, settings=settings(max_examples=30, stateful_step_count=20, deadline=None))

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from onion_rdv.errors import StoreError
 from onion_rdv.smp.server.queue_cache import QueueCache
 from onion_rdv.smp.server.queue_thread import Done, FileThread, Job
+from onion_rdv.storage.jobs import settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -199,15 +200,6 @@ class QueueStore:
             for job, result in news:
                 if job.learn is not None and not isinstance(result, StoreError):
                     job.learn(result)
-                _settle(job.answer, result)
+                settle(job.answer, result)
         else:
-            _settle(self._ended if self._started.done() else self._started, news)
-
-
-def _settle(future: asyncio.Future[Any], result: object) -> None:
-    if future.done():  # whoever waited has gone
-        return
-    if isinstance(result, StoreError):
-        future.set_exception(result)
-    else:
-        future.set_result(result)
+            settle(self._ended if self._started.done() else self._started, news)
