@@ -26,6 +26,7 @@
     │   ├── ReplyLost
     │   ├── ServerBusy
     │   ├── NoServerHere
+    │   ├── NotItsOperator
     │   └── ClientAuthorizationNeeded
     ├── BucketUnknown                  5
     ├── NoEntryOpens                   6
@@ -227,6 +228,12 @@ class NoServerHere(ServerUnreachable):
     """No rendezvous server of this machine can be asked."""
 
     default_hint = "start it (systemctl start onion-rdv, or onion-rdv serve), or name its socket with --admin-socket"
+
+
+class NotItsOperator(ServerUnreachable):
+    """Only the user that runs the server, and root, may ask it."""
+
+    default_hint = "run this as that user, or with sudo"
 
 
 class ClientAuthorizationNeeded(ServerUnreachable):

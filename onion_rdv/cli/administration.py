@@ -45,7 +45,7 @@ def server_directory(state_dir: Path | None) -> Path:
 def admin_client(admin_socket: Path | None, state_dir: Path | None) -> AdminClient:
     """Prepare to ask the server at its socket: as named, else in the state directory, else where systemd has it."""
     from onion_rdv.rendezvous.admin.client import AdminClient
-    from onion_rdv.rendezvous.service import ADMIN_SOCKET
+    from onion_rdv.rendezvous.state import ADMIN_SOCKET
 
     socket = admin_socket or server_directory(state_dir) / ADMIN_SOCKET
     if admin_socket is None and not socket.exists() and _SYSTEM_SOCKET.exists():

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
 COMMANDS = (
     "accept",
+    "backup",
     "completion",
     "demo",
     "doctor",
     "info",
     "messaging",
     "offer",
+    "restore",
     "serve",
     "status",
     "talk",

@@ -61,10 +61,25 @@ def read_secret_file(path: Path, what: str) -> str:
         raise UsageError(f"the {what} file cannot be read ({error.strerror})", hint="check its name") from None
 
 
-def ask(what: str, *, again: bool = False) -> str:
+def ask(what: str, *, again: bool = False, may_be_empty: bool = False) -> str:
     """Ask at the terminal without echo; ``again`` asks twice, for what cannot be checked otherwise."""
-    answer: str = click.prompt(what, hide_input=True, err=True, confirmation_prompt=again)
+    default = "" if may_be_empty else None
+    answer: str = click.prompt(
+        what, default=default, show_default=False, hide_input=True, err=True, confirmation_prompt=again
+    )
     return answer.strip()
+
+
+def ask_or_read(what: str, file: Path | None, *, again: bool = False, may_be_empty: bool = False) -> str:
+    """Read a passphrase from a file, or from stdin where it is named ``-``; ask where none is named, as :func:`ask`.
+
+    Raises :class:`~onion_rdv.errors.UsageError` where nobody is there to be asked.
+    """
+    if file is not None:
+        return read_passphrase_file(file)
+    if not sys.stdin.isatty():
+        raise UsageError("nobody is there to be asked for a passphrase", hint="name a file: --passphrase-file FILE")
+    return ask(what, again=again, may_be_empty=may_be_empty)
 
 
 def _read(read: Callable[[int], str], what: str) -> str:

@@ -16,6 +16,8 @@ For people:
 For operators:
   serve             run a rendezvous server as an onion service
   status            say how the rendezvous server of this machine is
+  backup FILE       put its key and all that it keeps into a sealed file
+  restore FILE      put a backup back, here or on another machine
   messaging serve   run a small messaging server as an onion service
   withdraw          take back the onion service that a stopped server left
 

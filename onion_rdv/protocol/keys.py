@@ -33,8 +33,21 @@ class EntryKeys:
     nonce: bytes = field(repr=False)
 
 
+def stretch(secret: bytes, salt: bytes) -> bytes:
+    """Make 32 bytes from a passphrase: one Argon2id with 64 MiB, some hundred milliseconds."""
+    return hash_secret_raw(
+        secret=secret,
+        salt=salt,
+        time_cost=_MASTER_PASSES,
+        memory_cost=_MASTER_MEMORY_KIB,
+        parallelism=_MASTER_LANES,
+        hash_len=32,
+        type=Type.ID,
+    )
+
+
 def derive_keys(passphrase: str | bytes, salt: bytes, onion_key: bytes) -> EntryKeys:
-    """Derive the keys of one entry: one Argon2id with 64 MiB, some hundred milliseconds.
+    """Derive the keys of one entry; takes as long as :func:`stretch`.
 
     A passphrase given as ``bytes`` is taken to be what :func:`normalise_passphrase` returned. Raises
     :class:`~onion_rdv.errors.MalformedPassphrase` for an empty one, :class:`ValueError` for a salt that is not 16
@@ -46,15 +59,7 @@ def derive_keys(passphrase: str | bytes, salt: bytes, onion_key: bytes) -> Entry
     secret = normalise_passphrase(passphrase) if isinstance(passphrase, str) else passphrase
     if not secret:
         raise MalformedPassphrase("it is empty")
-    master = hash_secret_raw(
-        secret=secret,
-        salt=salt,
-        time_cost=_MASTER_PASSES,
-        memory_cost=_MASTER_MEMORY_KIB,
-        parallelism=_MASTER_LANES,
-        hash_len=32,
-        type=Type.ID,
-    )
+    master = stretch(secret, salt)
 
     def expand(purpose: bytes, size: int) -> bytes:
         return hashlib.blake2b(onion_key, digest_size=size, key=master, person=purpose).digest()

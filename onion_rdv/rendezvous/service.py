@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from onion_rdv.protocol import DEFAULT_PORT, decode_onion_address
@@ -11,6 +12,8 @@ from onion_rdv.protocol.onion import authority
 from onion_rdv.rendezvous.admin.face import AdminFace
 from onion_rdv.rendezvous.admin.metrics import metrics_routes
 from onion_rdv.rendezvous.admin.status import Observer
+from onion_rdv.rendezvous.backup.serving import backup_routes
+from onion_rdv.rendezvous.backup.sources import Places, running_server
 from onion_rdv.rendezvous.limits import (
     DEFAULT_MAX_CIRCUIT_STORES,
     DEFAULT_MAX_CONNECTIONS,
@@ -20,6 +23,7 @@ from onion_rdv.rendezvous.limits import (
 from onion_rdv.rendezvous.opening import open_store
 from onion_rdv.rendezvous.postgres_address import DatabaseAddress
 from onion_rdv.rendezvous.rules import DEFAULT_LIFETIME, DEFAULT_MAX_NEW_BUCKETS, DEFAULT_WINDOW, Ceiling, Rules
+from onion_rdv.rendezvous.state import ADMIN_SOCKET
 from onion_rdv.rendezvous.web import WebFace
 from onion_rdv.tor.onion_service.hosting import Hosting, HostSettings, Ready, host
 from onion_rdv.tor.progress import Progress, silent
@@ -30,9 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
+    from onion_rdv.rendezvous.admin.face import Routes
     from onion_rdv.tor.control import Control
-
-ADMIN_SOCKET = "admin.socket"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ async def serve(
             store = await open_store(
                 settings.database,
                 settings.state_directory,
-                decode_onion_address(hosting.address),
+                decode_onion_address(address),
                 settings.rules,
             )
             cleanup.push_async_callback(store.close)
@@ -112,9 +115,10 @@ async def serve(
             )
             await web.start_on(hosting.listener)
             cleanup.push_async_callback(web.stop)
-            await cleanup.enter_async_context(
-                _administered(settings, Observer(name, hosting.onion, store, settings.lifetime))
-            )
+            observer = Observer(name, hosting.onion, store, settings.lifetime)
+            places = Places(settings.state_directory, settings.onion_service_dir, settings.key)
+            routes = {**observer.routes(), **backup_routes(partial(running_server, address, places, store))}
+            await cleanup.enter_async_context(_administered(settings, routes, metrics_routes(observer)))
             yield name
 
     await host(
@@ -130,14 +134,14 @@ async def serve(
 
 
 @asynccontextmanager
-async def _administered(settings: ServerSettings, observer: Observer) -> AsyncIterator[None]:
+async def _administered(settings: ServerSettings, routes: Routes, metrics: Routes) -> AsyncIterator[None]:
     """Answer whoever runs the server while the block runs."""
     async with AsyncExitStack() as cleanup:
-        admin = AdminFace({**observer.routes()})
+        admin = AdminFace(routes)
         await admin.start(settings.admin_socket or settings.state_directory / ADMIN_SOCKET, 0o600)
         cleanup.push_async_callback(admin.stop)
         if settings.metrics_socket is not None:
-            metrics = AdminFace(metrics_routes(observer))
-            await metrics.start(settings.metrics_socket, 0o660)
-            cleanup.push_async_callback(metrics.stop)
+            face = AdminFace(metrics)
+            await face.start(settings.metrics_socket, 0o660)
+            cleanup.push_async_callback(face.stop)
         yield

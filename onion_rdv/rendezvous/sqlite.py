@@ -26,7 +26,7 @@ from onion_rdv.rendezvous.store import DEFAULT_TICK
 from onion_rdv.storage.jobs import settle
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
     from pathlib import Path
     from random import Random
 
@@ -123,7 +123,7 @@ class SqliteStore:
         """Give the sums that an operator may know."""
         return self._thread.totals()
 
-    async def export(self) -> AsyncIterator[Kept]:
+    async def export(self) -> AsyncGenerator[Kept]:
         """Give what is kept; see :meth:`BucketStore.export`."""
         await self._links.settled()  # whatever was acknowledged has its link by then
         after = None

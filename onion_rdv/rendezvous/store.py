@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from onion_rdv.protocol import BucketId
     from onion_rdv.rendezvous.kept import Kept
@@ -74,7 +74,7 @@ class BucketStore(Protocol):
         Raises :class:`~onion_rdv.errors.StoreError` when the store cannot be read.
         """
 
-    def export(self) -> AsyncIterator[Kept]:
+    def export(self) -> AsyncGenerator[Kept]:
         """Give all buckets, in the order of their ids, and last the marks; stores and fetches go on meanwhile.
 
         Whatever was acknowledged before this began is in it, and of what came later some may be. Raises

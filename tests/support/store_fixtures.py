@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,6 +10,7 @@ from postgres_server import PostgresServer
 from stores import ONION_KEY, Clock, OpenStore, cheap_link, open_postgres, open_sqlite
 
 from onion_rdv.rendezvous import links
+from onion_rdv.rendezvous.backup import sealing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -68,3 +70,9 @@ async def open_store(open_in: OpenStore, tmp_path: Path, clock: Clock) -> AsyncI
 def _cheap_links(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let links cost nothing, for tests that open many buckets."""
     monkeypatch.setattr(links, "bucket_link", cheap_link)
+
+
+@pytest.fixture
+def _cheap_stretching(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a backup's passphrase cost nothing."""
+    monkeypatch.setattr(sealing, "stretch", lambda secret, salt: hashlib.sha256(salt + secret).digest())

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from stores import ONION_KEY, START, Clock, an_entry
 
-from onion_rdv.errors import NoServerHere, RdvError, ReplyLost, ServerBusy, SettingsError, StoreError
+from onion_rdv.errors import NoServerHere, NotItsOperator, RdvError, ReplyLost, ServerBusy, SettingsError, StoreError
 from onion_rdv.rendezvous.admin.client import AdminClient
 from onion_rdv.rendezvous.admin.face import AdminFace, Routes
 from onion_rdv.rendezvous.admin.status import STATUS_PATH, Observer, Status, read_status
@@ -150,7 +150,7 @@ async def test_only_its_user_and_root_may_ask(observer: Observer, tmp_path: Path
         if user == 0:
             os.seteuid(NOBODY)
         try:
-            with pytest.raises(NoServerHere, match="only its own user and root"):
+            with pytest.raises(NotItsOperator, match=str(path)):
                 await AdminClient(path).ask("GET", STATUS_PATH)
         finally:
             os.seteuid(user)

@@ -125,7 +125,7 @@ async def test_a_store_that_has_buckets_takes_nothing_in(both: tuple[BucketStore
 async def test_a_backup_given_up_half_way_holds_nothing_up(open_store: OpenStore) -> None:
     store = await open_store()
     await fill(store, 40 * BUCKET_ENTRIES)
-    async with aclosing(store.export()) as exporting:  # type: ignore[type-var]  # which all implementations can close
+    async with aclosing(store.export()) as exporting:
         await anext(exporting)
     await fill(store, 1)
 

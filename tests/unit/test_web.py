@@ -23,7 +23,7 @@ from onion_rdv.rendezvous.web import WebFace
 from onion_rdv.tor.onion_service.listening import UnixListener
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from onion_rdv.rendezvous.kept import Kept
     from onion_rdv.rendezvous.store import StoredBucket, Totals
@@ -204,7 +204,7 @@ class BrokenStore:
     async def totals(self) -> Totals:
         raise self._error
 
-    async def export(self) -> AsyncIterator[Kept]:
+    async def export(self) -> AsyncGenerator[Kept]:
         raise self._error
         yield
 

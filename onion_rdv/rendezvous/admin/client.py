@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from onion_rdv import errors
-from onion_rdv.errors import NoServerHere, RdvError, ReplyLost, ServerBusy
+from onion_rdv.errors import NoServerHere, NotItsOperator, RdvError, ReplyLost, ServerBusy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -23,7 +23,8 @@ _HOST = "http://onion-rdv"  # HTTP wants a name; the socket is what is asked
 class AdminClient:
     """Asks at one socket. All methods raise :class:`~onion_rdv.errors.RdvError` where the server answers with one.
 
-    They raise :class:`~onion_rdv.errors.NoServerHere` where nobody listens there, or this user may not ask, and
+    They raise :class:`~onion_rdv.errors.NoServerHere` where nobody listens there,
+    :class:`~onion_rdv.errors.NotItsOperator` where this user may not ask, and
     :class:`~onion_rdv.errors.ReplyLost` where the server breaks off.
     """
 
@@ -60,11 +61,9 @@ class AdminClient:
                 f"it broke off ({type(error).__name__})", hint="look into the server's log, and try again"
             ) from None
 
-    def _nobody(self, error: OSError) -> NoServerHere:
+    def _nobody(self, error: OSError) -> RdvError:
         if isinstance(error, PermissionError):
-            return NoServerHere(
-                f"only its own user and root may use {self._socket}", hint="run this as that user, or with sudo"
-            )
+            return NotItsOperator(f"at {self._socket}")
         return NoServerHere(f"nobody listens at {self._socket}")
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _TITLE = "onion-rdv onion service key 1"
 _KIND = "ED25519-V3:"
+_TORS_PREFIX = b"== ed25519v1-secret: type0 ==\0\0\0"
 _SEED_BYTES = 32
 _EXPANDED_BYTES = 64
 _ADDRESS_VERSION = b"\x03"
@@ -86,6 +87,14 @@ class ServiceKey:
                 key = cls(expanded)
                 return key if key.encode() == text else None
         return None
+
+    @classmethod
+    def from_tors_file(cls, content: bytes) -> Self | None:
+        """Read what stands in tor's ``hs_ed25519_secret_key``; None when it is anything else."""
+        expanded = content.removeprefix(_TORS_PREFIX)
+        if len(content) - len(expanded) != len(_TORS_PREFIX) or len(expanded) != _EXPANDED_BYTES:
+            return None
+        return cls(expanded) if _is_clamped(expanded) else None
 
 
 def _is_clamped(expanded: bytes) -> bool:

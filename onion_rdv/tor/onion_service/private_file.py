@@ -48,7 +48,7 @@ def create(path: Path, content: bytes) -> None:
         os.link(unfinished, path)
     finally:
         unfinished.unlink()
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def replace(path: Path, content: bytes) -> None:
@@ -59,7 +59,7 @@ def replace(path: Path, content: bytes) -> None:
     except OSError:
         unfinished.unlink()
         raise
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def _write_beside(path: Path, content: bytes) -> Path:
@@ -76,7 +76,8 @@ def _write_beside(path: Path, content: bytes) -> Path:
     return unfinished
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Have the names in a directory safely on the disk. Blocks; raises :class:`OSError`."""
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)

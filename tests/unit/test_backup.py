@@ -1,0 +1,284 @@
+"""Backups: what goes in comes out, and nothing that is wrong with one is taken for the whole."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from stores import an_entry, cheap_link
+
+from onion_rdv.errors import (
+    BackupUnusable,
+    NoServerHere,
+    ReplyLost,
+    SettingsError,
+    StoreError,
+)
+from onion_rdv.protocol import BUCKET_ENTRIES, decode_onion_address
+from onion_rdv.protocol.bucket import entries
+from onion_rdv.rendezvous.admin.client import AdminClient
+from onion_rdv.rendezvous.admin.face import AdminFace
+from onion_rdv.rendezvous.backup.making import write_backup
+from onion_rdv.rendezvous.backup.records import Decoder, KeyFile, Owner, Record, encode
+from onion_rdv.rendezvous.backup.restoring import restore
+from onion_rdv.rendezvous.backup.sealing import opened
+from onion_rdv.rendezvous.backup.serving import backup_routes, read_records
+from onion_rdv.rendezvous.backup.sources import Places, running_server, stopped_server, with_tors_key
+from onion_rdv.rendezvous.kept import KeptBucket, Marks
+from onion_rdv.rendezvous.opening import STORE_FILE
+from onion_rdv.rendezvous.sqlite import SqliteStore
+from onion_rdv.rendezvous.state import CLIENTS_FILE
+from onion_rdv.tor.onion_service.hosting import KEY_FILE
+from onion_rdv.tor.onion_service.key_file import ServiceKey, load_or_create
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+    from pathlib import Path
+
+PASSPHRASE = "correct horse battery staple"
+KEY = ServiceKey.from_seed(bytes(32))
+ONION_KEY = decode_onion_address(KEY.address)
+CLIENTS = b"alice AMNPR7Q5JM2NFYZQWBQCZBW2WZUXTLIKDRHVV4PCDLW3PJSMIVCQ\n"
+
+pytestmark = pytest.mark.usefixtures("_cheap_stretching", "_cheap_links")
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    """Give the state directory of a server that has its key and two clients' names, and no store yet."""
+    directory = tmp_path / "server"
+    directory.mkdir(mode=0o700)
+    (directory / KEY_FILE).write_text(KEY.encode())
+    (directory / KEY_FILE).chmod(0o600)
+    (directory / CLIENTS_FILE).write_bytes(CLIENTS)
+    return Places(directory)
+
+
+async def fill(places: Places, count: int) -> dict[bytes, bytes]:
+    """Store entries as the server would; give its buckets by their links."""
+    store = await SqliteStore.open(places.state_directory / STORE_FILE, ONION_KEY)
+    stored = await asyncio.gather(*(store.store(an_entry()) for _ in range(count)))
+    buckets = {cheap_link(one.bucket_id, ONION_KEY): one.bucket for one in stored}
+    await store.close()
+    return buckets
+
+
+def unseal(path: Path, passphrase: str = PASSPHRASE) -> list[bytes]:
+    with path.open("rb") as file:
+        return list(opened(file, passphrase))
+
+
+async def buckets_in(directory: Path, links: Any) -> dict[bytes, bytes | None]:
+    store = await SqliteStore.open(directory / STORE_FILE, ONION_KEY)
+    found = {link: await store.fetch(link) for link in links}
+    await store.close()
+    return found
+
+
+# The whole way
+
+
+async def test_a_stopped_server_comes_back(places: Places, tmp_path: Path) -> None:
+    buckets = await fill(places, 3 * BUCKET_ENTRIES + 5)
+    made = await write_backup(stopped_server(places), tmp_path / "backup", PASSPHRASE)
+    assert (made.address, made.buckets, made.has_key, made.has_clients) == (KEY.address, 4, True, True)
+    assert (tmp_path / "backup").stat().st_mode & 0o777 == 0o600
+
+    there = tmp_path / "elsewhere" / "server"
+    assert await restore(unseal(tmp_path / "backup"), there) == made
+    assert (there / KEY_FILE).read_text() == KEY.encode()
+    assert (there / CLIENTS_FILE).read_bytes() == CLIENTS
+    assert {file.stat().st_mode & 0o777 for file in there.iterdir()} == {0o600}
+    assert there.stat().st_mode & 0o777 == 0o700
+    assert await buckets_in(there, buckets) == buckets
+    assert [file.name for file in there.parent.iterdir()] == ["server"]
+
+
+@asynccontextmanager
+async def administered(places: Places, tmp_path: Path) -> AsyncIterator[tuple[SqliteStore, AdminClient]]:
+    store = await SqliteStore.open(places.state_directory / STORE_FILE, ONION_KEY)
+    face = AdminFace(backup_routes(lambda: running_server(KEY.address, places, store)))
+    await face.start(tmp_path / "socket", 0o600)
+    try:
+        yield store, AdminClient(tmp_path / "socket")
+    finally:
+        await face.stop()
+        await store.close()
+
+
+async def test_a_running_server_loses_nothing_that_it_had_acknowledged(places: Places, tmp_path: Path) -> None:
+    acknowledged: set[bytes] = set()
+    going_on = True
+
+    async def keep_storing(store: SqliteStore) -> None:
+        while going_on:
+            entry = an_entry()
+            with_it = await store.store(entry)
+            assert with_it.bucket
+            acknowledged.add(entry)
+
+    async with administered(places, tmp_path) as (store, client):
+        storing = [asyncio.create_task(keep_storing(store)) for _ in range(8)]
+        try:
+            while len(acknowledged) < 500:
+                await asyncio.sleep(0)
+            before = acknowledged.copy()
+            made = await write_backup(read_records(client), tmp_path / "backup", PASSPHRASE)
+            assert len(acknowledged) > len(before)
+        finally:
+            going_on = False
+            await asyncio.gather(*storing)
+    decoder = Decoder()
+    records = [record for piece in unseal(tmp_path / "backup") for record in decoder.feed(piece)]
+    held = {entry for record in records if isinstance(record, KeptBucket) for entry in entries(record.content)}
+    assert before <= held
+    assert made.buckets >= 500 // BUCKET_ENTRIES
+
+
+async def test_what_is_restored_goes_on(places: Places, tmp_path: Path) -> None:
+    buckets = await fill(places, 5)
+    await write_backup(stopped_server(places), tmp_path / "backup", PASSPHRASE)
+    (tmp_path / "empty").mkdir()
+    await restore(unseal(tmp_path / "backup"), tmp_path / "empty")
+    store = await SqliteStore.open(tmp_path / "empty" / STORE_FILE, ONION_KEY)
+    stored = await store.store(an_entry())
+    assert cheap_link(stored.bucket_id, ONION_KEY) not in buckets, "no bucket is open any more"
+    await store.close()
+
+
+# Nothing half restored
+
+MARKS = Marks(-1, -1, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [],
+        [MARKS],
+        [Owner("x.onion"), MARKS],
+        [Owner(KEY.address)],
+        [Owner(KEY.address), Owner(KEY.address), MARKS],
+        [Owner(KEY.address), KeyFile(ServiceKey.from_seed(b"x" * 32).encode().encode()), MARKS],
+        [Owner(KEY.address), KeyFile(b"\xff"), MARKS],
+    ],
+)
+async def test_a_backup_that_makes_no_sense_leaves_nothing(records: list[Record], tmp_path: Path) -> None:
+    with pytest.raises(BackupUnusable):
+        await restore([b"".join(map(encode, records))], tmp_path / "there" / "server")
+    assert list((tmp_path / "there").iterdir()) == []
+
+
+async def test_a_backup_that_is_cut_short_leaves_nothing(places: Places, tmp_path: Path) -> None:
+    await fill(places, 10 * BUCKET_ENTRIES)
+    await write_backup(stopped_server(places), tmp_path / "backup", PASSPHRASE)
+    os.truncate(tmp_path / "backup", (tmp_path / "backup").stat().st_size - 1)
+    (tmp_path / "there").mkdir()
+    with (tmp_path / "backup").open("rb") as file, pytest.raises(BackupUnusable):
+        await restore(opened(file, PASSPHRASE), tmp_path / "there")
+    assert list((tmp_path / "there").iterdir()) == []
+    assert {file.name for file in tmp_path.iterdir()} == {"backup", "server", "there"}
+
+
+async def test_nothing_is_overwritten(places: Places, tmp_path: Path) -> None:
+    await fill(places, 1)
+    await write_backup(stopped_server(places), tmp_path / "backup", PASSPHRASE)
+    before = {file: file.read_bytes() for file in places.state_directory.iterdir()}
+    with pytest.raises(SettingsError, match="is not empty"):
+        await restore(unseal(tmp_path / "backup"), places.state_directory)
+    assert {file: file.read_bytes() for file in places.state_directory.iterdir()} == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+async def test_for_root_it_belongs_to_whom_the_directory_above_belongs(places: Places, tmp_path: Path) -> None:
+    await write_backup(stopped_server(places), tmp_path / "backup", PASSPHRASE)
+    above = tmp_path / "above"
+    above.mkdir()
+    os.chown(above, 4711, 4712)
+    await restore(unseal(tmp_path / "backup"), above / "server")
+    owners = {
+        (file.stat().st_uid, file.stat().st_gid) for file in ((above / "server"), *(above / "server").iterdir())
+    }
+    assert owners == {(4711, 4712)}
+
+
+# Making one
+
+
+async def test_an_older_backup_stays_when_a_new_one_fails(places: Places, tmp_path: Path) -> None:
+    path = tmp_path / "backup"
+    path.write_bytes(b"older")
+
+    async def part() -> AsyncIterator[Record]:
+        yield Owner(KEY.address)
+
+    with pytest.raises(BackupUnusable, match="only a part"):
+        await write_backup(part(), path, PASSPHRASE)
+    assert path.read_bytes() == b"older"
+    assert {file.name for file in tmp_path.iterdir()} == {"backup", "server"}
+    with pytest.raises(BackupUnusable, match="cannot be written"):
+        await write_backup(stopped_server(places), tmp_path / "nowhere" / "backup", PASSPHRASE)
+
+
+async def test_a_server_that_breaks_off_is_noticed(places: Places, tmp_path: Path) -> None:
+    async def broken() -> AsyncGenerator[Record]:
+        yield Owner(KEY.address)
+        raise StoreError("no disk")
+
+    face = AdminFace(backup_routes(broken))
+    await face.start(tmp_path / "socket", 0o600)
+    try:
+        with pytest.raises(ReplyLost):
+            await write_backup(read_records(AdminClient(tmp_path / "socket")), tmp_path / "backup", PASSPHRASE)
+    finally:
+        await face.stop()
+    assert not (tmp_path / "backup").exists()
+
+
+async def test_nothing_to_back_up(tmp_path: Path) -> None:
+    with pytest.raises(NoServerHere, match="none has left a key"):
+        await write_backup(stopped_server(Places(tmp_path)), tmp_path / "backup", PASSPHRASE)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_store_in_use_is_not_read_behind_the_servers_back(places: Places, tmp_path: Path) -> None:
+    async with administered(places, tmp_path):
+        with pytest.raises(StoreError, match="another server is running"):
+            await write_backup(stopped_server(places), tmp_path / "backup", PASSPHRASE)
+
+
+@pytest.mark.parametrize("name", [KEY_FILE, CLIENTS_FILE, STORE_FILE])
+async def test_root_is_not_led_to_other_files(name: str, places: Places, tmp_path: Path) -> None:
+    await fill(places, 1)
+    (places.state_directory / name).rename(tmp_path / "secret")
+    (places.state_directory / name).symlink_to(tmp_path / "secret")
+    with pytest.raises(SettingsError, match="no file of the server's own"):
+        await write_backup(stopped_server(places), tmp_path / "backup", PASSPHRASE)
+
+
+async def test_a_key_that_tor_keeps(places: Places, tmp_path: Path) -> None:
+    """The server may not read it, root may."""
+    (places.state_directory / KEY_FILE).unlink()
+    directory = tmp_path / "tor"
+    directory.mkdir()
+    (directory / "hostname").write_text(KEY.address + "\n")
+    tors = Places(places.state_directory, directory)
+    without = await write_backup(stopped_server(tors), tmp_path / "backup", PASSPHRASE)
+    assert (without.address, without.has_key) == (KEY.address, False)
+
+    prefix = b"== ed25519v1-secret: type0 ==\0\0\0"
+    (directory / "hs_ed25519_secret_key").write_bytes(prefix + ServiceKey.from_seed(b"x" * 32).expanded)
+    assert not (await write_backup(stopped_server(tors), tmp_path / "backup", PASSPHRASE)).has_key
+    (directory / "hs_ed25519_secret_key").write_bytes(prefix + KEY.expanded)
+    assert (await write_backup(stopped_server(tors), tmp_path / "backup", PASSPHRASE)).has_key
+    added = with_tors_key(stopped_server(Places(places.state_directory, tmp_path)), tors)
+    with pytest.raises(NoServerHere):
+        await write_backup(added, tmp_path / "other", PASSPHRASE)
+    (tmp_path / "hostname").write_text(KEY.address)
+    added = with_tors_key(stopped_server(Places(places.state_directory, tmp_path)), tors)
+    assert (await write_backup(added, tmp_path / "other", PASSPHRASE)).has_key
+    await restore(unseal(tmp_path / "other"), tmp_path / "there")
+    assert load_or_create(tmp_path / "there" / KEY_FILE) == KEY
