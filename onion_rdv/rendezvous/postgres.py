@@ -29,7 +29,7 @@ from onion_rdv.rendezvous.store import DEFAULT_TICK, StoredBucket, Totals
 from onion_rdv.rendezvous.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
     from random import Random
 
     from onion_rdv.rendezvous.postgres_address import DatabaseAddress
@@ -135,7 +135,7 @@ class PostgresStore:
         found["fetched"] += fetched
         return Totals(**found)
 
-    async def export(self) -> AsyncIterator[Kept]:
+    async def export(self) -> AsyncGenerator[Kept]:
         """Give what is kept; see :meth:`BucketStore.export`."""
         await self._link_all(None)
         await self._write_links()

@@ -16,7 +16,7 @@ _EXPORTED_AT_ONCE = 64
 """Buckets in one reply of the database: 1 MiB."""
 
 _TAKEN_IN_AT_ONCE = 256
-"""Buckets in one transaction: 4 MiB."""
+"""Buckets in one statement: 4 MiB."""
 
 _PAGE = """
 SELECT * FROM found WHERE (created_at, number) > ($1, $2) AND link IS NOT NULL ORDER BY created_at, number LIMIT $3
@@ -57,17 +57,16 @@ async def export(connections: Connections) -> AsyncIterator[Kept]:
 
 async def take_in(connections: Connections, kept: AsyncIterator[Kept]) -> None:
     """Add what another store gave out; raises :class:`~onion_rdv.errors.StoreError` where there are buckets."""
-    async with connections.connection() as connection:
+    buckets: list[KeptBucket] = []
+    async with connections.transaction() as connection:  # one for all, so that no part is left of what fails
         if await connection.fetchval("SELECT EXISTS (SELECT FROM bucket)"):
             raise not_empty()
-    buckets: list[KeptBucket] = []
-    async for one in kept:
-        if isinstance(one, KeptBucket):
-            buckets.append(one)
-        if len(buckets) == _TAKEN_IN_AT_ONCE or isinstance(one, Marks):
-            async with connections.transaction() as connection:
+        async for one in kept:
+            if isinstance(one, KeptBucket):
+                buckets.append(one)
+            if len(buckets) == _TAKEN_IN_AT_ONCE or isinstance(one, Marks):
                 await _add(connection, buckets, one if isinstance(one, Marks) else None)
-            buckets = []
+                buckets = []
 
 
 async def _add(connection: Connection, buckets: list[KeptBucket], marks: Marks | None) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import asynccontextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from stores import an_entry, cheap_link
+from stores import an_entry, cheap_link, open_postgres
 
 from onion_rdv.errors import (
     BackupUnusable,
@@ -37,6 +38,8 @@ from onion_rdv.tor.onion_service.key_file import ServiceKey, load_or_create
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
     from pathlib import Path
+
+    from postgres_server import PostgresServer
 
 PASSPHRASE = "correct horse battery staple"
 KEY = ServiceKey.from_seed(bytes(32))
@@ -147,6 +150,28 @@ async def test_what_is_restored_goes_on(places: Places, tmp_path: Path) -> None:
     stored = await store.store(an_entry())
     assert cheap_link(stored.bucket_id, ONION_KEY) not in buckets, "no bucket is open any more"
     await store.close()
+
+
+async def test_a_store_moves_to_postgresql_and_back(places: Places, postgres: PostgresServer, tmp_path: Path) -> None:
+    buckets = await fill(places, 2 * BUCKET_ENTRIES + 1)
+    made = await write_backup(stopped_server(places), tmp_path / "backup", PASSPHRASE)
+    database = await postgres.make_database()
+    there = tmp_path / "there"
+    with (tmp_path / "backup").open("rb") as file, pytest.raises(BackupUnusable):
+        await restore(chain(list(opened(file, PASSPHRASE)), [b"more"]), there, database)
+    assert await restore(unseal(tmp_path / "backup"), there, database) == made
+    assert {file.name for file in there.iterdir()} == {KEY_FILE, CLIENTS_FILE}
+    store = await open_postgres(database, ONION_KEY)
+    assert {link: await store.fetch(link) for link in buckets} == buckets
+    await store.close()
+    with pytest.raises(StoreError, match="has buckets already"):
+        await restore(unseal(tmp_path / "backup"), tmp_path / "again", database)
+    assert not (tmp_path / "again").exists()
+
+    from_there = stopped_server(Places(there, database=database))
+    assert await write_backup(from_there, tmp_path / "second", PASSPHRASE) == made
+    await restore(unseal(tmp_path / "second"), tmp_path / "back")
+    assert await buckets_in(tmp_path / "back", buckets) == buckets
 
 
 # Nothing half restored

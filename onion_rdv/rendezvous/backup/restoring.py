@@ -12,9 +12,8 @@ from onion_rdv.errors import BackupUnusable, MalformedOnionAddress, SettingsErro
 from onion_rdv.protocol import decode_onion_address
 from onion_rdv.rendezvous.backup.contents import Contents
 from onion_rdv.rendezvous.backup.records import ClientsFile, Decoder, KeyFile, Owner
-from onion_rdv.rendezvous.opening import STORE_FILE
+from onion_rdv.rendezvous.opening import open_store
 from onion_rdv.rendezvous.rules import KEEP_ALL
-from onion_rdv.rendezvous.sqlite import SqliteStore
 from onion_rdv.rendezvous.state import CLIENTS_FILE
 from onion_rdv.tor.onion_service import private_file
 from onion_rdv.tor.onion_service.hosting import KEY_FILE
@@ -28,16 +27,17 @@ if TYPE_CHECKING:
     from onion_rdv.rendezvous.kept import Kept
 
 
-async def restore(pieces: Iterable[bytes], directory: Path) -> Contents:
+async def restore(pieces: Iterable[bytes], directory: Path, database: str | None = None) -> Contents:
     """Fill a server's state directory, which has to be empty or not there yet. Blocks the event loop.
 
-    ``pieces`` are a backup's content. All is made beside the directory, and is there under its name when it is whole;
-    for root, it belongs to the owner of the directory above. Raises what ``pieces`` raises,
+    ``pieces`` are a backup's content; the buckets in it go into the ``database`` (the URL of one in PostgreSQL, with
+    no buckets in it) where one is named. All is made beside the directory, and is there under its name when it is
+    whole; for root, it belongs to the owner of the directory above. Raises what ``pieces`` raises,
     :class:`~onion_rdv.errors.BackupUnusable`, :class:`~onion_rdv.errors.StoreError`, and
     :class:`~onion_rdv.errors.SettingsError` where something is in the directory, or it cannot be made.
     """
     with _becoming(directory) as unfinished:
-        return await _unpack(pieces, unfinished)
+        return await _unpack(pieces, unfinished, database)
 
 
 @contextmanager
@@ -67,7 +67,7 @@ def _becoming(directory: Path) -> Iterator[Path]:
         ) from None
 
 
-async def _unpack(pieces: Iterable[bytes], directory: Path) -> Contents:
+async def _unpack(pieces: Iterable[bytes], directory: Path, database: str | None) -> Contents:
     records = _records(pieces)
     owner = next(records)
     if not isinstance(owner, Owner):
@@ -91,7 +91,7 @@ async def _unpack(pieces: Iterable[bytes], directory: Path) -> Contents:
                 case _:
                     yield record
 
-    store = await SqliteStore.open(directory / STORE_FILE, onion_key, KEEP_ALL)
+    store = await open_store(database, directory, onion_key, KEEP_ALL)
     try:
         await store.take_in(kept())
     finally:

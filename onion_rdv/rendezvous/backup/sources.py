@@ -13,9 +13,8 @@ from onion_rdv.errors import KeyFileUnusable, NoServerHere, SettingsError
 from onion_rdv.protocol import decode_onion_address
 from onion_rdv.rendezvous.backup.records import ClientsFile, KeyFile, Owner
 from onion_rdv.rendezvous.kept import Marks
-from onion_rdv.rendezvous.opening import STORE_FILE
+from onion_rdv.rendezvous.opening import STORE_FILE, open_store
 from onion_rdv.rendezvous.rules import KEEP_ALL
-from onion_rdv.rendezvous.sqlite import SqliteStore
 from onion_rdv.rendezvous.state import CLIENTS_FILE
 from onion_rdv.tor.onion_service import state_directory
 from onion_rdv.tor.onion_service.hosting import KEY_FILE
@@ -37,12 +36,14 @@ _LONGEST_FILE = 65_536
 class Places:
     """Where a server keeps what is its own.
 
-    ``onion_service_dir`` is tor's, where tor keeps the key; ``key`` is the key where somebody else does.
+    ``onion_service_dir`` is tor's, where tor keeps the key; ``key`` is the key where somebody else does; ``database``
+    is the URL of the store where it is in PostgreSQL.
     """
 
     state_directory: Path
     onion_service_dir: Path | None = None
     key: ServiceKey | None = field(default=None, repr=False)
+    database: str | None = field(default=None, repr=False)
 
 
 async def running_server(address: str, places: Places, store: BucketStore) -> AsyncGenerator[Record]:
@@ -65,12 +66,11 @@ async def stopped_server(places: Places) -> AsyncGenerator[Record]:
     address = await asyncio.to_thread(_address, places)
     for record in await asyncio.to_thread(_files, address, places):
         yield record
-    path = places.state_directory / STORE_FILE
-    if not await asyncio.to_thread(_is_its_own, path):
+    if places.database is None and not await asyncio.to_thread(_is_its_own, places.state_directory / STORE_FILE):
         yield Marks(-1, -1, 0, 0, 0)
         return
     with state_directory.in_use(places.state_directory):
-        store = await SqliteStore.open(path, decode_onion_address(address), KEEP_ALL)
+        store = await open_store(places.database, places.state_directory, decode_onion_address(address), KEEP_ALL)
         try:
             async for kept in store.export():
                 yield kept
