@@ -239,7 +239,9 @@ class NotItsOperator(ServerUnreachable):
 class ClientAuthorizationNeeded(ServerUnreachable):
     """That onion service wants client authorization."""
 
-    default_hint = "it is a private server: ask its operator for access"
+    default_hint = (
+        "it is a private server: ask its operator for access, and give what they send to onion-rdv auth add"
+    )
 
 
 class BucketUnknown(RdvError):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from onion_rdv.cli.kinds import RENDEZVOUS_SERVER, SOCKS_PORT
+from onion_rdv.cli.route import socks_control_option
 from onion_rdv.cli.service_options import control_options
 from onion_rdv.cli.settings import EPILOG, option, state_directory
 from onion_rdv.cli.terminal import emit, emit_json, printable
@@ -23,6 +24,7 @@ _WORDS = {"ok": "ok   ", "warning": "warn ", "failure": "FAIL "}
 @click.command(epilog=EPILOG)
 @option("--server", multiple=True, type=RENDEZVOUS_SERVER, metavar="ADDRESS", help="Ask this rendezvous server too.")
 @option("--socks", type=SOCKS_PORT, metavar="HOST:PORT", help="Tor's SOCKS port. Default: 127.0.0.1:9050, then 9150.")
+@socks_control_option
 @control_options("the usual places")
 @option(
     "--state-dir", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Where keys and stores are."
@@ -33,6 +35,7 @@ _WORDS = {"ok": "ok   ", "warning": "warn ", "failure": "FAIL "}
 def doctor(
     server: tuple[str, ...],
     socks: str | None,
+    socks_control: str | None,
     control: str | None,
     control_password_file: Path | None,
     state_dir: Path | None,
@@ -47,7 +50,9 @@ def doctor(
     """
     from onion_rdv.cli.examination import Examination
 
-    examination = Examination(socks, control, control_password_file, state_directory(state_dir), server, timeout)
+    examination = Examination(
+        socks, control, control_password_file, state_directory(state_dir), server, timeout, socks_control
+    )
     findings: list[Finding] = []
 
     async def examine() -> None:

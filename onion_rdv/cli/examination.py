@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
+from onion_rdv.cli.admission import admitted
 from onion_rdv.client.server import RendezvousClient, RendezvousServer
 from onion_rdv.errors import BucketUnknown, CommandRefused, NoTor, RdvError, StoreError
 from onion_rdv.protocol import BUCKET_LINK_SIZE
@@ -53,6 +54,7 @@ class Examination:
     state_directory: Path
     servers: tuple[str, ...]
     timeout: float
+    socks_control: str | None = None
 
     async def run(self) -> AsyncIterator[Finding]:
         """Make the checks in turn; none of them raises."""
@@ -131,8 +133,9 @@ class Examination:
             server = RendezvousServer.parse(named)
             if port is None:
                 raise NoTor("a server can only be asked through Tor")
-            started = time.monotonic()
-            await RendezvousClient(port, server, self.timeout).fetch(secrets.token_bytes(BUCKET_LINK_SIZE))
+            async with admitted(self.state_directory, port, self.socks_control):
+                started = time.monotonic()
+                await RendezvousClient(port, server, self.timeout).fetch(secrets.token_bytes(BUCKET_LINK_SIZE))
         except BucketUnknown:
             return Finding(name, "ok", f"{server} answers in {time.monotonic() - started:.1f} s")
         except RdvError as error:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 COMMANDS = (
     "accept",
+    "auth",
+    "authorize",
     "backup",
     "completion",
     "demo",

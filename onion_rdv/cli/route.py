@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from onion_rdv.cli.kinds import READABLE_FILE, SOCKS_PORT
+from onion_rdv.cli.admission import admitted
+from onion_rdv.cli.kinds import CONTROL_PORT, READABLE_FILE, SOCKS_PORT
 from onion_rdv.cli.settings import option, state_directory
 from onion_rdv.cli.terminal import ProgressBar, say
 from onion_rdv.errors import NoTor
@@ -27,6 +28,7 @@ class Route:
     """How to get into Tor, as it was asked for."""
 
     socks: str | None
+    socks_control: str | None
     torrc: Path | None
     state_dir: Path | None
     timeout: float
@@ -34,7 +36,21 @@ class Route:
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:
         """Take it from a command's options, among which :func:`route_options` put them."""
-        return cls(options["socks"], options["torrc"], options["state_dir"], options["timeout"])
+        return cls(
+            options["socks"],
+            options["socks_control"],
+            options["torrc"],
+            options["state_dir"],
+            options["timeout"],
+        )
+
+
+socks_control_option = option(
+    "--socks-control",
+    type=CONTROL_PORT,
+    metavar="ADDRESS",
+    help="Control port of that tor, for private servers. Default: the usual places.",
+)
 
 
 def route_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -46,6 +62,7 @@ def route_options(command: Callable[..., Any]) -> Callable[..., Any]:
                help="Where a tor of our own keeps its data."),
         option("--torrc", type=READABLE_FILE, metavar="FILE",
                help="More torrc lines (bridges) for a tor of our own."),
+        socks_control_option,
         option("--socks", type=SOCKS_PORT, metavar="HOST:PORT",
                help="Tor's SOCKS port. Default: 127.0.0.1:9050, then 9150, then a tor of our own."),
     ):  # fmt: skip
@@ -57,17 +74,24 @@ def route_options(command: Callable[..., Any]) -> Callable[..., Any]:
 async def tor_route(route: Route) -> AsyncIterator[SocksPort]:
     """Give the SOCKS port of a tor that is there, or of one that runs until the command is done.
 
-    Raises :class:`~onion_rdv.errors.NoTor` and its kinds. A port that was named and is not Tor's is never used, and
-    nothing else is tried in its place.
+    It has the keys for private servers that are kept here. Raises :class:`~onion_rdv.errors.NoTor` and its kinds. A
+    port that was named and is not Tor's is never used, and nothing else is tried in its place.
     """
+    async with _some_tor(route) as (socks, control), admitted(route.state_dir, socks, control):
+        yield socks
+
+
+@asynccontextmanager
+async def _some_tor(route: Route) -> AsyncIterator[tuple[SocksPort, str | None]]:
+    """Give a tor's SOCKS port, and its control port where that is known."""
     from onion_rdv.tor import socks as tor_socks
 
     if route.socks:
-        yield await tor_socks.named_socks(route.socks)
+        yield await tor_socks.named_socks(route.socks), route.socks_control
         return
     found = await tor_socks.find_socks()
     if found is not None:
-        yield found
+        yield found, route.socks_control
         return
     from onion_rdv.tor import own_tor
 
@@ -80,6 +104,6 @@ async def tor_route(route: Route) -> AsyncIterator[SocksPort]:
     try:
         if tor.socks is None:
             raise NoTor("the tor that was started has no SOCKS port")
-        yield tor_socks.SocksPort.parse(tor.socks)
+        yield tor_socks.SocksPort.parse(tor.socks), tor.control
     finally:
         await tor.stop()

@@ -17,6 +17,29 @@ if TYPE_CHECKING:
 _DEFAULT_MAX_STREAMS = 16
 
 
+def authorized_client_option(table: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare the option that names clients."""
+    return option(
+        "--authorized-client",
+        table=table,
+        multiple=True,
+        type=CLIENT_KEY,
+        metavar="KEY",
+        help="Serve only the owner of this x25519 public key.",
+    )
+
+
+def onion_service_dir_option(table: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare the option that has tor keep the key."""
+    return option(
+        "--onion-service-dir",
+        table=table,
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="DIR",
+        help="Have tor keep the key, in this HiddenServiceDir. Default: it is kept here.",
+    )
+
+
 def onion_options(
     table: str, port: int, max_streams: int = _DEFAULT_MAX_STREAMS
 ) -> Callable[[Callable[..., Any]], Any]:
@@ -24,8 +47,7 @@ def onion_options(
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         for one in (
-            option("--authorized-client", table=table, multiple=True, type=CLIENT_KEY, metavar="KEY",
-                   help="Serve only the owner of this x25519 public key."),
+            authorized_client_option(table),
             option("--proof-of-work/--no-proof-of-work", table=table, default=True, show_default=True,
                    help="Let tor ask clients for work under load."),
             option("--max-streams", table=table, type=click.IntRange(0, 65535), default=max_streams, metavar="N",
@@ -56,8 +78,7 @@ def keeping_options(table: str, what: str) -> Callable[[Callable[..., Any]], Any
             option("--torrc", type=READABLE_FILE, metavar="FILE",
                    help="More torrc lines (bridges) for a tor of our own."),
             control_options("the usual places, then a tor of our own"),
-            option("--onion-service-dir", table=table, type=click.Path(path_type=Path, file_okay=False),
-                   metavar="DIR", help="Have tor keep the key, in this HiddenServiceDir. Default: it is kept here."),
+            onion_service_dir_option(table),
         ):  # fmt: skip
             command = one(command)
         return command

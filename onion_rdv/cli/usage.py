@@ -11,11 +11,13 @@ For people:
   accept [INVITE]   turn an invite and its passphrase back into the link
   talk [INVITE]     begin a talk, or join one: write to each other right here
   info [INVITE]     say what an invite holds, without contacting anybody
+  auth              keep the keys that private servers want: add, list, remove
   doctor            check tor, clock and settings, and say what to mend
 
 For operators:
   serve             run a rendezvous server as an onion service
   status            say how the rendezvous server of this machine is
+  authorize NAME    let only those in to it who were given a key
   backup FILE       put its key and all that it keeps into a sealed file
   restore FILE      put a backup back, here or on another machine
   messaging serve   run a small messaging server as an onion service

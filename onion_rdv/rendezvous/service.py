@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from onion_rdv.protocol import DEFAULT_PORT, decode_onion_address
 from onion_rdv.protocol.onion import authority
+from onion_rdv.rendezvous.admin.clients import Clients
 from onion_rdv.rendezvous.admin.face import AdminFace
 from onion_rdv.rendezvous.admin.metrics import metrics_routes
 from onion_rdv.rendezvous.admin.status import Observer
@@ -117,7 +118,12 @@ async def serve(
             cleanup.push_async_callback(web.stop)
             observer = Observer(name, hosting.onion, store, settings.lifetime)
             places = Places(settings.state_directory, settings.onion_service_dir, settings.key)
-            routes = {**observer.routes(), **backup_routes(partial(running_server, address, places, store))}
+            clients = Clients(hosting.address, hosting.onion, settings.client_list, settings.authorized_clients)
+            routes = {
+                **observer.routes(),
+                **clients.routes(),
+                **backup_routes(partial(running_server, address, places, store)),
+            }
             await cleanup.enter_async_context(_administered(settings, routes, metrics_routes(observer)))
             yield name
 

@@ -13,9 +13,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import TYPE_CHECKING
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
 
-from onion_rdv.errors import SettingsError
+from nacl.public import PrivateKey
+
+from onion_rdv.errors import SettingsError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -24,6 +28,7 @@ PUBLIC_PREFIX = "descriptor:x25519:"
 """What tor writes before a key; before a public one it stands alone."""
 
 _KEY_BYTES = 32
+_CREDENTIAL = re.compile(rf"(?P<service>[a-z2-7]{{56}})(?:\.onion)?:{PUBLIC_PREFIX}(?P<secret>[a-z2-7]{{52}})")
 
 
 def public_key(text: str) -> str:
@@ -48,6 +53,53 @@ def public_keys(texts: Collection[str]) -> tuple[str, ...]:
 def narrows(old: Collection[str], new: Collection[str]) -> bool:
     """Tell whether somebody whom ``old`` lets in is not let in by ``new``."""
     return bool(new) and (not old or not set(old) <= set(new))
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What lets a client in to one service: the service's 56 characters, and 32 secret bytes that do not show."""
+
+    service: str
+    secret: bytes = field(repr=False)
+
+    @classmethod
+    def generate(cls, address: str) -> Self:
+        """Make a new one for the service at ``address``, 56 characters and ``.onion``."""
+        return cls(address.removesuffix(".onion"), bytes(PrivateKey.generate()))
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read the line ``ADDRESS:descriptor:x25519:SECRET``; that the address is one is not looked at.
+
+        Raises :class:`~onion_rdv.errors.UsageError`, which does not show the line.
+        """
+        found = _CREDENTIAL.fullmatch(text.strip().lower()) if text.isascii() else None
+        secret = None if found is None else _decode(found["secret"].upper())
+        if found is None or secret is None:
+            raise UsageError(
+                "that is not the whole line for a client of a private server",
+                hint="it looks like ADDRESS:descriptor:x25519:KEY, as onion-rdv authorize prints it",
+            )
+        return cls(found["service"], secret)
+
+    @property
+    def public_key(self) -> str:
+        """What the service is told: 52 characters of base32."""
+        return _encode(bytes(PrivateKey(self.secret).public_key))
+
+    @property
+    def line(self) -> str:
+        """What the client keeps, and what tor reads in a file ``NAME.auth_private``; a secret."""
+        return f"{self.service}:{PUBLIC_PREFIX}{_encode(self.secret)}"
+
+    @property
+    def blob(self) -> str:
+        """The secret as ONION_CLIENT_AUTH_ADD takes it."""
+        return f"x25519:{base64.b64encode(self.secret).decode()}"
+
+
+def _encode(key: bytes) -> str:
+    return base64.b32encode(key).decode().rstrip("=")
 
 
 def _decode(key: str) -> bytes | None:

@@ -93,6 +93,7 @@ class TestUp:
     def test_environment_leads_to_it(self, network: testnet.Network) -> None:
         assert network.environment() == {
             "ONION_RDV_SOCKS": network.client_socks,
+            "ONION_RDV_SOCKS_CONTROL": network.client_control,
             "ONION_RDV_CONTROL": network.service_control,
             "ONION_RDV_TORRC": str(network.torrc),
         }
@@ -260,7 +261,12 @@ class TestStaying:
         assert (first.returncode, up.returncode) == (0, 0)
         assert "waiting for process" in up.stderr
         exported = dict(line.removeprefix("export ").split("=", 1) for line in up.stdout.splitlines())
-        assert set(exported) == {"ONION_RDV_SOCKS", "ONION_RDV_CONTROL", "ONION_RDV_TORRC"}
+        assert set(exported) == {
+            "ONION_RDV_SOCKS",
+            "ONION_RDV_SOCKS_CONTROL",
+            "ONION_RDV_CONTROL",
+            "ONION_RDV_TORRC",
+        }
 
         again = run_testnet("up", "--json")
         assert again.returncode == 0

@@ -167,7 +167,11 @@ class DirectoryService:
         return self._settings.authorized_clients
 
     def replace_clients(self, keys: Collection[str]) -> bool:
-        """See :meth:`Way.replace_clients`."""
+        """See :meth:`Way.replace_clients`; behind a front everybody has to be let in."""
+        if keys and self._front is not None:
+            raise SettingsError(
+                "behind a front there can be no authorized clients", hint="Onionbalance knows no client authorization"
+            )
         before = self._settings
         self._settings = before.letting_in(keys)
         return self._settings != before

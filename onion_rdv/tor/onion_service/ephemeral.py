@@ -28,8 +28,8 @@ class EphemeralService:
 
     Nothing about the service is left with tor, which forgets it when the control connection closes; unless it is to
     ``detach``: then it stays with that tor until :func:`~onion_rdv.tor.onion_service.detached.take_back`, whatever
-    becomes of us, and the next run takes it over as it is. ``note`` is the file that remembers it, by default
-    ``onion-service.left`` beside the key. With ``key`` the file is neither read nor made.
+    becomes of us, and the next run takes it over as it is; ``onion-service.left`` beside the key file remembers it.
+    With ``key`` that file itself is neither read nor made.
     """
 
     def __init__(
@@ -38,13 +38,12 @@ class EphemeralService:
         key_file: Path,
         *,
         detach: bool = False,
-        note: Path | None = None,
         key: ServiceKey | None = None,
     ) -> None:
         self._settings = settings
         self._key_file = key_file
         self._detach = detach
-        self._note = note or key_file.with_name(NOTE_FILE)
+        self._note = key_file.with_name(NOTE_FILE)
         self._key = key
         self._providing = asyncio.Lock()
         self._provided_over: Control | None = None

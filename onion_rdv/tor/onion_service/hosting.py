@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from onion_rdv.errors import SettingsError
 from onion_rdv.tor.onion_service import key_file, state_directory
+from onion_rdv.tor.onion_service.client_list import CLIENTS_FILE, ClientList
 from onion_rdv.tor.onion_service.directory import DirectoryService
 from onion_rdv.tor.onion_service.ephemeral import EphemeralService
 from onion_rdv.tor.onion_service.listening import UnixListener
@@ -77,9 +78,18 @@ class HostSettings:
             return _RUNTIME_DIRECTORY / self.SOCKET
         return self.state_directory / self.SOCKET
 
+    @property
+    def client_list(self) -> ClientList:
+        """The clients that are let in besides those of the settings."""
+        return ClientList(self.state_directory / CLIENTS_FILE)
+
     def way(self, socket: Path, *, outlasts_us: bool = False) -> Way:
-        """Give the way in which the onion service is published; it ends with us unless it is to outlast us."""
-        if self.front is not None and (self.onion_service_dir is None or self.authorized_clients):
+        """Give the way in which the onion service is published; it ends with us unless it is to outlast us.
+
+        Blocks, and raises :class:`~onion_rdv.errors.SettingsError`.
+        """
+        clients = (*self.authorized_clients, *self.client_list.read().values())
+        if self.front is not None and (self.onion_service_dir is None or clients):
             raise SettingsError(
                 "a server behind a front needs a HiddenServiceDir, and cannot have authorized clients",
                 hint="name the directory with --onion-service-dir; Onionbalance knows no client authorization",
@@ -96,7 +106,7 @@ class HostSettings:
             max_streams=self.max_streams,
             # A front's descriptor cannot ask for work; the queue for it would only hold its clients up.
             proof_of_work=self.proof_of_work and self.front is None,
-            authorized_clients=self.authorized_clients,
+            authorized_clients=clients,
         )
         if self.onion_service_dir is not None:
             return DirectoryService(

@@ -1,4 +1,7 @@
-"""Small files with secrets: nobody else's from the first byte, whole or not there at all, and safely on the disk."""
+"""Small files with secrets: nobody else's from the first byte, whole or not there at all, and safely on the disk.
+
+Where root works for the user whose directory it is, the files are that user's.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ def load(path: Path, unusable: type[RdvError]) -> bytes:
                 f"{path} is open to other users (mode {stat.S_IMODE(status.st_mode):04o})",
                 hint="close it (chmod 600), and think about whether somebody has read the key meanwhile",
             )
-        if status.st_uid not in {os.geteuid(), 0}:
+        if status.st_uid not in {os.geteuid(), 0, _owner(path.parent)}:
             raise unusable(f"{path} belongs to another user", hint="run as its owner, or chown it")
         return os.read(opened, _LONGEST_FILE)
     finally:
@@ -67,6 +70,8 @@ def _write_beside(path: Path, content: bytes) -> Path:
     opened = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(opened, "wb") as file:
+            if _owner(path.parent) != os.geteuid():
+                os.fchown(opened, _owner(path.parent), -1)
             file.write(content)
             file.flush()
             os.fsync(opened)
@@ -74,6 +79,11 @@ def _write_beside(path: Path, content: bytes) -> Path:
         unfinished.unlink()
         raise
     return unfinished
+
+
+def _owner(directory: Path) -> int:
+    """Give the user for whom we work there: root for whoever owns the directory, others for themselves."""
+    return directory.stat().st_uid if os.geteuid() == 0 else os.geteuid()
 
 
 def sync_directory(path: Path) -> None:

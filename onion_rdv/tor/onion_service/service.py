@@ -133,7 +133,7 @@ class OnionService:
             await self._publish_over(control)
         except SettingsError:
             self._way.replace_clients(before)
-            with suppress(NoTor):  # then it is for keep() to publish it again
+            with suppress(NoTor, SettingsError):  # then it is for keep() to publish it again
                 await self._publish_over(control)
             raise
         except NoTor:

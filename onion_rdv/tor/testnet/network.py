@@ -27,6 +27,7 @@ class Network:
         """Name the variables that make onion-rdv's commands use this network."""
         return {
             "ONION_RDV_SOCKS": self.client_socks,
+            "ONION_RDV_SOCKS_CONTROL": self.client_control,
             "ONION_RDV_CONTROL": self.service_control,
             "ONION_RDV_TORRC": str(self.torrc),
         }

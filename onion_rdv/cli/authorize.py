@@ -1,0 +1,184 @@
+"""``onion-rdv authorize``: let only those in to the rendezvous server of this machine who were given a key."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from onion_rdv.cli.administration import admin_client, administration_options, server_directory
+from onion_rdv.cli.service_options import authorized_client_option, onion_service_dir_option
+from onion_rdv.cli.settings import EPILOG, SERVE
+from onion_rdv.cli.terminal import emit, emit_json, say, warn
+from onion_rdv.errors import NoServerHere, SettingsError, StoreError, UsageError
+
+if TYPE_CHECKING:
+    from onion_rdv.rendezvous.admin.client import AdminClient
+    from onion_rdv.rendezvous.admin.clients import Clients
+
+_UNUSED = Path("/socket")  # nothing is served from here
+_LATER = "this holds from the server's next start on: no server runs now"
+_SOON = "tor has not reached its directories yet; the server goes on trying, and shuts out at once who is removed"
+
+
+@click.command(epilog=EPILOG)
+@click.argument("name", required=False, metavar="[NAME]")
+@click.option("--list", "listing", is_flag=True, help="Print the clients that are let in.")
+@click.option("--remove", "removed", metavar="NAME", help="Shut this client out, at once.")
+@click.option("--make-public", is_flag=True, help="With --remove: let everybody in when the last client is gone.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@administration_options
+@onion_service_dir_option(SERVE)
+@authorized_client_option(SERVE)
+def authorize(
+    name: str | None, removed: str | None, *, listing: bool, make_public: bool, as_json: bool, **options: Any
+) -> None:
+    """Let the client NAME in to the rendezvous server of this machine, and nobody without a key.
+
+    Makes a key, has the running server (or the next that is started) let it in, and prints the line that the client
+    gives to onion-rdv auth add. That line is a secret; nothing of it is kept here.
+    """
+    if (name is not None) + listing + (removed is not None) != 1:
+        raise UsageError(
+            "there has to be one of NAME, --list and --remove NAME", hint="see onion-rdv authorize --help"
+        )
+    desk = _Desk(options)
+    if listing:
+        _show(desk.ask("GET"), as_json=as_json)
+    elif removed is not None:
+        _remove(desk, removed, make_public=make_public, as_json=as_json)
+    else:
+        _add(desk, str(name), as_json=as_json)
+
+
+class _Desk:
+    """Where clients are asked for and changed: the server that runs, or the file where none does."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._client: AdminClient = admin_client(options["admin_socket"], options["state_dir"])
+        self._directory: Path = server_directory(options["state_dir"])
+        self._options = options
+        self.runs = True
+
+    def ask(self, method: str, **content: str) -> dict[str, Any]:
+        """Give what :class:`Clients` says to this."""
+        return asyncio.run(self._ask(method, content))
+
+    async def _ask(self, method: str, content: dict[str, str]) -> dict[str, Any]:
+        from onion_rdv.rendezvous.admin.clients import CLIENTS_PATH
+
+        try:
+            said: dict[str, Any] = await self._client.ask(method, CLIENTS_PATH, content or None)
+        except NoServerHere as nobody:
+            if self._directory.exists() and not os.access(self._directory, os.R_OK | os.W_OK | os.X_OK):
+                raise  # it may run, as the user that may look into it
+            self.runs = False
+            return await self._ask_file(method, content, nobody)
+        else:
+            return said
+
+    async def _ask_file(self, method: str, content: dict[str, str], nobody: NoServerHere) -> dict[str, Any]:
+        from onion_rdv.tor.onion_service import state_directory
+
+        await asyncio.to_thread(state_directory.make_private, self._directory)
+        try:
+            with state_directory.in_use(self._directory):
+                clients = await self._stopped()
+                match method:
+                    case "POST":
+                        return await clients.add(**content)
+                    case "DELETE":
+                        return await clients.remove(**content)
+                return await clients.list()
+        except StoreError:
+            raise NoServerHere(
+                f"{nobody.detail}, and yet one is running on {self._directory}",
+                hint="name its admin socket with --admin-socket",
+            ) from None
+
+    async def _stopped(self) -> Clients:
+        """Give the clients of a server that does not run."""
+        from onion_rdv.rendezvous.admin.clients import Clients
+        from onion_rdv.rendezvous.service import ServerSettings
+
+        settings = ServerSettings(
+            self._directory,
+            onion_service_dir=self._options["onion_service_dir"],
+            authorized_clients=self._options["authorized_client"],
+        )
+        address = await settings.way(_UNUSED).expected_address()
+        if address is None:
+            raise SettingsError(
+                f"what address the server will have is not known yet: {settings.onion_service_dir} does not say it",
+                hint="start the server once, as the user that may read that directory; or run this as that user",
+                settings=("onion_service_dir",),
+            )
+        return Clients(address, None, settings.client_list, settings.authorized_clients)
+
+
+def _add(desk: _Desk, name: str, *, as_json: bool) -> None:
+    from onion_rdv.tor.client_authorization import Credential
+
+    before = desk.ask("GET")
+    credential = Credential.generate(before["address"])
+    after = desk.ask("POST", name=name, key=credential.public_key)
+    if _count(before) == 0:
+        warn("THIS SERVER IS PRIVATE NOW: nobody gets in any more but the clients that you authorize")
+    _tell_when(desk, after)
+    if as_json:
+        emit_json({"name": name, "credential": credential.line, **after})
+        return
+    say(
+        f"{name} gets in to {after['address']} with this line for onion-rdv auth add, a secret that is not kept here:"
+    )
+    emit(credential.line)
+
+
+def _remove(desk: _Desk, name: str, *, make_public: bool, as_json: bool) -> None:
+    before = desk.ask("GET")
+    is_last = [client["name"] for client in before["clients"]] == [name] and not before["configured"]
+    if is_last and not make_public:
+        raise UsageError(
+            f"{name} is the last client: without any, the server lets everybody in, {name} too",
+            hint="authorize another client first; or, to let everybody in, say --make-public",
+        )
+    after = desk.ask("DELETE", name=name)
+    if is_last:
+        warn("THIS SERVER IS PUBLIC NOW: everybody who knows its address gets in")
+    _tell_when(desk, after)
+    if as_json:
+        emit_json({"name": name, **after})
+    else:
+        say(f"{name} is removed; {_words(after)}")
+
+
+def _show(said: dict[str, Any], *, as_json: bool) -> None:
+    from onion_rdv.tor.client_authorization import PUBLIC_PREFIX
+
+    if as_json:
+        emit_json(said)
+        return
+    for client in said["clients"]:
+        emit(f"{client['name']:<20} {PUBLIC_PREFIX}{client['key']}")
+    say(_words(said))
+
+
+def _tell_when(desk: _Desk, said: dict[str, Any]) -> None:
+    if not desk.runs:
+        warn(_LATER)
+    elif not said["published"]:
+        warn(_SOON)
+
+
+def _count(said: dict[str, Any]) -> int:
+    return len(said["clients"]) + int(said["configured"])
+
+
+def _words(said: dict[str, Any]) -> str:
+    if not _count(said):
+        return "the server is public: everybody who knows its address gets in"
+    configured = f", {said['configured']} of them named in the settings" if said["configured"] else ""
+    return f"the server is private: {_count(said)} may come{configured}"
