@@ -129,11 +129,12 @@ class PostgresStore:
         """Give the sums of all servers, and of this one also what it has not told the database yet."""
         async with self._connections.connection() as connection:
             found = await tables.totals(connection)
+        on_disk = {"stored_on_disk": found["stored"], "fetched_on_disk": found["fetched"]}
         opened, stored, fetched = self._usage.untold
         found["opened"] += opened
         found["stored"] += stored
         found["fetched"] += fetched
-        return Totals(**found)
+        return Totals(**found, **on_disk)
 
     async def export(self) -> AsyncGenerator[Kept]:
         """Give what is kept; see :meth:`BucketStore.export`."""

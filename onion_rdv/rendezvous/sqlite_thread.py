@@ -101,6 +101,8 @@ class FileThread:
             opened=usage.opened,
             stored=usage.stored,
             fetched=usage.fetched,
+            stored_on_disk=usage.told[1],
+            fetched_on_disk=usage.told[2],
         )
 
     # All that follows runs in the thread.

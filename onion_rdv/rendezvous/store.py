@@ -49,6 +49,12 @@ class Totals:
     fetched: int
     """Buckets that were ever served to a fetch, with the same blur."""
 
+    stored_on_disk: int
+    """Entries that were ever stored, as the store keeps it on disk: in steps of 64, and never less than before."""
+
+    fetched_on_disk: int
+    """The same for buckets that were served."""
+
 
 class BucketStore(Protocol):
     """Keeps entries in buckets until they expire; all its methods may be called by many tasks at once."""

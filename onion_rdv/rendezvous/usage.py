@@ -39,6 +39,11 @@ class Usage:
         return blurred
 
     @property
+    def told(self) -> tuple[int, int, int]:
+        """What earlier runs left on disk and :meth:`take_unsaved` has said of this one, together."""
+        return self._told
+
+    @property
     def untold(self) -> tuple[int, int, int]:
         """How far this run's own counts are from what :meth:`take_unsaved` has said of them, up or down."""
         opened, stored, fetched = self._told

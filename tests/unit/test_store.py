@@ -232,8 +232,13 @@ async def test_totals_count_everybody_together_and_outlive_a_restart_in_whole_bu
     await store.fetch(bytes(16))
     totals = await store.totals()
     assert (totals.buckets, totals.opened, totals.stored, totals.fetched) == (2, 2, 100, 10)
+    assert totals.stored_on_disk in {0, 64, 128}
+    assert totals.fetched_on_disk == 0, "no bucket has closed since"
+    before = totals
     await store.close()
     totals = await (await open_store()).totals()
+    assert totals.stored_on_disk == totals.stored >= before.stored_on_disk
+    assert totals.fetched_on_disk == totals.fetched >= before.fetched_on_disk
     assert (totals.buckets, totals.opened) == (2, 2)
     assert totals.stored in {64, 128}
     assert totals.fetched in {0, 64}

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from onion_rdv.rendezvous.usage import STEP
-
 if TYPE_CHECKING:
     from onion_rdv.rendezvous.admin.face import Routes
     from onion_rdv.rendezvous.store import BucketStore
@@ -46,10 +44,10 @@ class Status:
     """Buckets that were ever opened."""
 
     stored_entries: int
-    """Entries that were ever stored, in steps of 64."""
+    """Entries that were ever stored, in steps of 64; told when a bucket closes, and never less than before."""
 
     fetched_buckets: int
-    """Buckets that were ever given out, in steps of 64."""
+    """Buckets that were ever given out, in steps of 64; told at the same time."""
 
     store_bytes: int
     """What the store takes on disk, rounded up to whole MiB: its log grows with every entry."""
@@ -84,8 +82,8 @@ class Observer:
             open_buckets=totals.open,
             buckets=totals.buckets,
             opened_buckets=totals.opened,
-            stored_entries=_rounded(totals.stored),
-            fetched_buckets=_rounded(totals.fetched),
+            stored_entries=totals.stored_on_disk,
+            fetched_buckets=totals.fetched_on_disk,
             store_bytes=_rounded_up(totals.size, _MIB),
             oldest_expires_at=None if oldest is None else _rounded_up(oldest + self._lifetime, _HOUR),
         )
@@ -102,10 +100,6 @@ class Observer:
 def read_status(said: dict[str, Any]) -> Status:
     """Read what :data:`STATUS_PATH` gives."""
     return Status(**said)
-
-
-def _rounded(count: int) -> int:
-    return count // STEP * STEP
 
 
 def _rounded_up(count: int, step: int) -> int:
