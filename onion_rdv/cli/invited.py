@@ -46,7 +46,7 @@ async def open_bucket(invite: Invite, passphrase: str | None, socks: SocksPort, 
     """
     from onion_rdv.client.accept import Acceptance
 
-    acceptance = Acceptance(invite, socks, timeout=timeout)
+    acceptance = Acceptance(invite, socks, timeout=timeout, step=lambda what: say(f"{what} ..."))
     say("fetching the bucket ...")
     if passphrase is not None:
         return await acceptance.open(passphrase)

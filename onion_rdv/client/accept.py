@@ -9,17 +9,22 @@ from onion_rdv.client.server import RendezvousClient, RendezvousServer
 from onion_rdv.protocol import Invite, derive_keys, normalise_passphrase, open_bucket, open_bucket_with
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from onion_rdv.tor.socks import SocksPort
 
 
 class Acceptance:
     """An invite being accepted: the bucket is fetched once, and other passphrases can be tried on it."""
 
-    def __init__(self, invite: Invite, socks: SocksPort, *, timeout: float) -> None:
-        """Prepare to fetch through ``socks`` within ``timeout`` seconds."""
+    def __init__(self, invite: Invite, socks: SocksPort, *, timeout: float, step: Callable[[str], None]) -> None:
+        """Prepare to fetch through ``socks`` within ``timeout`` seconds.
+
+        ``step`` is told in a few words what else is done.
+        """
         self.invite = invite
         self.server = RendezvousServer(invite.onion_key, invite.port)
-        self._client = RendezvousClient(socks, self.server, timeout)
+        self._client = RendezvousClient(socks, self.server, timeout, tell=step)
         self._bucket: bytes | None = None
 
     async def open(self, passphrase: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onion_rdv.client.server import RendezvousClient, RendezvousServer
-from onion_rdv.errors import BucketUnknown, ReplyLost, ServerCheckFailed
+from onion_rdv.errors import BucketUnknown, ServerCheckFailed
 from onion_rdv.protocol import (
     SALT_SIZE,
     BucketId,
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from onion_rdv.tor.socks import SocksPort
-
-_STORE_TRIES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +70,11 @@ async def offer(
     :class:`~onion_rdv.errors.UsageError` for a bad link or passphrase, :class:`~onion_rdv.errors.NoTor`,
     :class:`~onion_rdv.errors.ServerUnreachable`, :class:`~onion_rdv.errors.ServerCheckFailed`.
     """
-    client = RendezvousClient(socks, server, timeout)
-    secret = normalise_passphrase(passphrase)
-    step("sealing the link")
-    entry, salt = await _seal(link, secret, server)
-    step("leaving it at the rendezvous server")
-    for tries_left in reversed(range(_STORE_TRIES)):
-        try:
-            bucket_id, bucket = await client.store(entry)
-            break
-        except ReplyLost:
-            if not tries_left:
-                raise
-            # It may be stored already. The same bytes twice would fail the check, and a salt is used once.
-            entry, salt = await _seal(link, secret, server)
+    client = RendezvousClient(socks, server, timeout, tell=step)
+    sealing = _Sealing(link, normalise_passphrase(passphrase), server)
+    step("sealing the link, and leaving it at the rendezvous server")
+    bucket_id, bucket = await client.store(sealing.seal)
+    entry, salt = sealing.entry, sealing.salt
     step("checking the bucket")
     now = time.time()
     check_entry(entry, bucket, "the bucket that the server returned")
@@ -99,6 +88,16 @@ async def offer(
     return Offer(Invite(server.onion_key, server.port, found_as, salt), server, bucket_id, now)
 
 
-async def _seal(link: str, passphrase: bytes, server: RendezvousServer) -> tuple[bytes, bytes]:
-    salt = secrets.token_bytes(SALT_SIZE)
-    return await asyncio.to_thread(seal, link, passphrase, salt, server.onion_key), salt
+class _Sealing:
+    """A link that is sealed as often as it has to be sent; ``entry`` and ``salt`` are the last."""
+
+    def __init__(self, link: str, passphrase: bytes, server: RendezvousServer) -> None:
+        self._sealed = (link, passphrase)
+        self._server = server
+        self.entry = self.salt = b""
+
+    async def seal(self) -> bytes:
+        """Give a new entry, with a salt that was never used."""
+        self.salt = secrets.token_bytes(SALT_SIZE)
+        self.entry = await asyncio.to_thread(seal, *self._sealed, self.salt, self._server.onion_key)
+        return self.entry

@@ -9,12 +9,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from onion_rdv.client.patience import Patience
 from onion_rdv.errors import (
     ClientAuthorizationNeeded,
     MalformedOnionAddress,
     MalformedReply,
     OnionServiceNotFound,
     ReplyLost,
+    ServerBusy,
     ServerUnreachable,
     StreamFailed,
 )
@@ -33,6 +35,8 @@ from onion_rdv.protocol.onion import authority
 from onion_rdv.tor import socks as tor_socks
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     import aiohttp
 
     from onion_rdv.tor.socks import SocksPort
@@ -41,6 +45,10 @@ _PORT = re.compile("[1-9][0-9]{0,4}")
 
 _PAUSES = (0.5, 1, 2, 3, 5)
 """Seconds to wait before the next try, so that a descriptor has time to arrive where it is looked for."""
+
+
+_STORE_TRIES = 2
+"""How often to store where the reply is lost: each time there may be an entry more that nobody will open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,35 +79,72 @@ class RendezvousServer:
         return authority(self.host, self.port)
 
 
+def _tell_nobody(what: str) -> None:
+    """Say nothing."""
+
+
 class RendezvousClient:
     """The two requests of the protocol; each try of each request has a circuit of its own."""
 
-    def __init__(self, socks: SocksPort, server: RendezvousServer, timeout: float) -> None:
-        """Reach ``server`` through tor's ``socks`` port, giving each request ``timeout`` seconds in all."""
+    def __init__(
+        self, socks: SocksPort, server: RendezvousServer, timeout: float, tell: Callable[[str], None] = _tell_nobody
+    ) -> None:
+        """Reach ``server`` through tor's ``socks`` port, giving each request ``timeout`` seconds in all.
+
+        A server that is busy is asked again within this time; ``tell`` is then told so in a few words.
+        """
         self._socks = socks
         self._server = server
         self._timeout = timeout
+        self._tell = tell
 
-    async def store(self, entry: bytes) -> tuple[BucketId, bytes]:
+    async def store(self, seal: Callable[[], Awaitable[bytes]]) -> tuple[BucketId, bytes]:
         """Leave an entry; gives the id and the 16,384 bytes of the bucket that it is said to be in.
 
-        Raises :class:`~onion_rdv.errors.ReplyLost` where the entry may have been stored without our hearing of it,
-        :class:`~onion_rdv.errors.ServerUnreachable` and :class:`~onion_rdv.errors.ServerCheckFailed` with their
-        kinds, or :class:`~onion_rdv.errors.NoTor`.
+        ``seal`` is called before each try, for an entry that was never sent before: the last may have arrived, and
+        the same bytes twice would fail the check. Raises :class:`~onion_rdv.errors.ReplyLost` where it may have been
+        stored without our hearing of it, :class:`~onion_rdv.errors.ServerUnreachable` and
+        :class:`~onion_rdv.errors.ServerCheckFailed` with their kinds, or :class:`~onion_rdv.errors.NoTor`.
         """
-        return read_stored(*await self._post(STORE_PATH, store_body(entry), repeatable=False))
+        patience = Patience(self._timeout, self._tell)
+        replies_lost = 0
+        while True:
+            body = store_body(await seal())
+            try:
+                return read_stored(*await self._post(STORE_PATH, body, patience.deadline))
+            except ServerBusy as busy:
+                await patience.outlast(busy)
+            except ReplyLost:
+                replies_lost += 1
+                if replies_lost == _STORE_TRIES:
+                    raise
+            except ServerUnreachable as error:
+                raise patience.end(error) from None
 
     async def fetch(self, link: bytes) -> bytes:
         """Get the 16,384 bytes of the bucket with this 16-byte link.
 
         Raises :class:`~onion_rdv.errors.BucketUnknown`, and otherwise as :meth:`store` does.
         """
-        body = fetch_body(link, secrets.token_bytes(FETCH_PADDING_SIZE))
-        return read_bucket(*await self._post(FETCH_PATH, body, repeatable=True))
+        patience = Patience(self._timeout, self._tell)
+        replies_lost = 0
+        while True:
+            body = fetch_body(link, secrets.token_bytes(FETCH_PADDING_SIZE))
+            try:
+                return read_bucket(*await self._post(FETCH_PATH, body, patience.deadline))
+            except ServerBusy as busy:
+                await patience.outlast(busy)
+            except ReplyLost:
+                pause = _pause(replies_lost)
+                replies_lost += 1
+                if time.monotonic() + pause >= patience.deadline:
+                    raise
+                await asyncio.sleep(pause)
+            except ServerUnreachable as error:
+                raise patience.end(error) from None
 
-    async def _post(self, path: str, body: bytes, *, repeatable: bool) -> tuple[int, str, bytes]:
-        """Post until there is a reply, a refusal that will not change, or no time left."""
-        deadline = time.monotonic() + self._timeout
+    async def _post(self, path: str, body: bytes, deadline: float) -> tuple[int, str, bytes]:
+        """Post until there is a reply, it was lost, a refusal that will not change, or no time left."""
         tries = 0
         while True:
             try:
@@ -107,9 +152,7 @@ class RendezvousClient:
             except StreamFailed as error:
                 failure = _name_failure(error)
                 final = error.code in tor_socks.FINAL
-            except ReplyLost as error:
-                failure, final = error, not repeatable
-            pause = _PAUSES[min(tries, len(_PAUSES) - 1)]
+            pause = _pause(tries)
             tries += 1
             # The time-out bounds the person's wait. A service that is not there is looked for a few times only.
             not_there = isinstance(failure, OnionServiceNotFound) and tries > len(_PAUSES)
@@ -156,6 +199,10 @@ class RendezvousClient:
             trust_env=False,
             timeout=aiohttp.ClientTimeout(total=None),  # the deadline covers every try together
         )
+
+
+def _pause(tries: int) -> float:
+    return _PAUSES[min(tries, len(_PAUSES) - 1)]
 
 
 async def _read_body(reply: aiohttp.ClientResponse) -> bytes:
