@@ -9,12 +9,12 @@ from onion_rdv.errors import StoreError
 from onion_rdv.rendezvous.postgres_connections import SCHEMA
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from onion_rdv.rendezvous.postgres_connections import Connection, Connections
 
 SCHEMA_VERSION = 1
-MIGRATIONS: Mapping[int, str] = {}
+MIGRATIONS: Mapping[int, Sequence[str]] = {}
 """By the version that it begins from: the statements that lead to the next one."""
 
 _LOCK = 0x52445631  # "RDV1": of all advisory locks in the database, ours
@@ -71,6 +71,11 @@ async def _take_up(connection: Connection, onion_key: bytes, name: str) -> None:
             hint="give each onion service a database of its own, or put its own key back",
         )
     for step in range(version, SCHEMA_VERSION):
-        await connection.execute(MIGRATIONS[step])
-    if version < SCHEMA_VERSION:
-        await connection.execute("UPDATE version SET number = $1", SCHEMA_VERSION)
+        if step not in MIGRATIONS:
+            raise StoreError(
+                f"{name} was written by an onion-rdv that is too old (its schema is {step})",
+                hint="run a version between that one and this one first",
+            )
+        for statement in MIGRATIONS[step]:
+            await connection.execute(statement)
+        await connection.execute("UPDATE version SET number = $1", step + 1)

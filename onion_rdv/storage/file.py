@@ -16,7 +16,7 @@ import fcntl
 import os
 import sqlite3
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Self
 
@@ -24,7 +24,7 @@ from onion_rdv.errors import StoreError
 from onion_rdv.storage.faults import Damaged, explain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 _MAGIC = b"SQLite format 3\0"
@@ -46,13 +46,15 @@ class Form:
     """A kind of store.
 
     ``application_id`` and ``version`` stand in the file's header; ``schema`` is the package and the file of its
-    tables; ``lost`` names what goes with a file that is moved away.
+    tables; ``lost`` names what goes with a file that is moved away. ``migrations`` has, by the version that it begins
+    from, the statements that lead to the next one.
     """
 
     application_id: int
     version: int
     schema: tuple[str, str]
     lost: str
+    migrations: Mapping[int, Sequence[str]] = field(default_factory=dict)
 
 
 class SqliteFile:
@@ -66,7 +68,8 @@ class SqliteFile:
     def open_as(cls, form: Form, path: Path, *, begin: Callable[[Self], None], check: Callable[[Self], None]) -> Self:
         """Open the file at ``path``, or make it; raises :class:`~onion_rdv.errors.StoreError`.
 
-        ``begin`` may fill the tables of a new file; ``check`` may refuse what stands in the file.
+        ``begin`` may fill the tables of a new file; ``check`` may refuse what stands in the file. That of an older
+        version is migrated, unless it is refused: the file is left as it was then.
         """
         with contextlib.ExitStack() as cleanup:
             try:
@@ -83,7 +86,10 @@ class SqliteFile:
                 file = cls(lock, connection)
                 if not file._value("SELECT count(*) FROM sqlite_schema"):
                     file._create(form, begin)
-                check(file)
+                is_older = file._value("PRAGMA user_version") < form.version
+                with file.transaction() if is_older else contextlib.nullcontext():
+                    file._migrate(form, path)
+                    check(file)
             except (sqlite3.Error, OSError) as error:
                 raise explain(error, path, form.lost) from None
             cleanup.pop_all()
@@ -97,6 +103,17 @@ class SqliteFile:
         self._sql.execute(f"PRAGMA application_id = {form.application_id}")
         self._sql.execute(f"PRAGMA user_version = {form.version}")
         self._sql.execute("COMMIT")
+
+    def _migrate(self, form: Form, path: Path) -> None:
+        for version in range(self._value("PRAGMA user_version"), form.version):
+            if version not in form.migrations:
+                raise StoreError(
+                    f"{path} was written by an onion-rdv that is too old (its schema is {version})",
+                    hint="run a version between that one and this one first",
+                )
+            for statement in form.migrations[version]:
+                self._sql.execute(statement)
+            self._sql.execute(f"PRAGMA user_version = {version + 1}")
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
