@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import asyncpg
 
+from onion_rdv.errors import RdvError, StoreError
 from onion_rdv.rendezvous.postgres_faults import explain
 from onion_rdv.storage.faults import Complaints, again
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import AsyncIterator
 
-    from onion_rdv.errors import StoreError
     from onion_rdv.rendezvous.postgres_address import DatabaseAddress
 
 SCHEMA = "onion_rdv"
@@ -107,7 +107,9 @@ class Connections:
                 yield connection
             finally:
                 await self._pool.release(connection, timeout=_PATIENCE)
-        except Exception as error:  # noqa: BLE001  # whoever waits must hear of it, whatever it is
+        except Exception as error:
+            if isinstance(error, RdvError) and not isinstance(error, StoreError):
+                raise  # it is of what is to be stored, not of the store
             fault = explain(error, self._name)
             self.complaints.tell(fault)
             raise fault from None

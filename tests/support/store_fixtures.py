@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+    from onion_rdv.rendezvous.postgres import PostgresStore
     from onion_rdv.rendezvous.store import BucketStore
 
 
@@ -76,3 +77,18 @@ def _cheap_links(monkeypatch: pytest.MonkeyPatch) -> None:
 def _cheap_stretching(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a backup's passphrase cost nothing."""
     monkeypatch.setattr(sealing, "stretch", lambda secret, salt: hashlib.sha256(salt + secret).digest())
+
+
+@pytest.fixture
+async def database_url(postgres: PostgresServer) -> str:
+    """Give the URL of a database of this test's own."""
+    return await postgres.make_database()
+
+
+@pytest.fixture
+async def servers(database_url: str, clock: Clock) -> AsyncIterator[list[PostgresStore]]:
+    """Give the stores of two servers on one database."""
+    stores = [await open_postgres(database_url, clock=clock) for _ in range(2)]
+    yield stores
+    for store in stores:
+        await store.close()

@@ -8,7 +8,10 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from onion_rdv.protocol import ENTRY_SIZE
+import asyncpg
+
+from onion_rdv.protocol import ENTRY_SIZE, BucketId
+from onion_rdv.protocol.bucket import entries
 from onion_rdv.rendezvous.postgres import PostgresStore
 from onion_rdv.rendezvous.postgres_address import DatabaseAddress
 from onion_rdv.rendezvous.rules import NO_CEILING, Rules
@@ -18,7 +21,6 @@ from onion_rdv.rendezvous.store import BucketStore
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from onion_rdv.protocol import BucketId
 
 ONION_KEY = bytes(range(32))
 START = 1_700_000_000
@@ -64,6 +66,23 @@ def cheap_link(bucket_id: BucketId, onion_key: bytes = ONION_KEY) -> bytes:
 
 def an_entry() -> bytes:
     return secrets.token_bytes(ENTRY_SIZE)
+
+
+async def query(url: str, statement: str) -> list[Any]:
+    connection = await asyncpg.connect(url, server_settings={"search_path": "onion_rdv"})
+    try:
+        return [tuple(row) for row in await connection.fetch(statement)]
+    finally:
+        await connection.close()
+
+
+async def all_kept(url: str) -> dict[BucketId, list[bytes]]:
+    """Look into all buckets, as a server does that has just started."""
+    store = await open_postgres(url, clock=lambda: START)
+    ids = [BucketId(*row) for row in await query(url, "SELECT created_at, number FROM bucket")]
+    kept = {bucket_id: entries(await store.fetch(cheap_link(bucket_id)) or b"") for bucket_id in ids}
+    await store.close()
+    return kept
 
 
 async def until_kept(store: BucketStore, buckets: int) -> None:

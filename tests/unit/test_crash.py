@@ -1,25 +1,26 @@
-"""A server killed in the middle of its work: what it acknowledged is there, once."""
+"""Servers killed in the middle of their work: what they acknowledged is there, once."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-import secrets
 import signal
 import sys
-from contextlib import suppress
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 from stores import ONION_KEY
+from storing_clients import Clients
 
-from onion_rdv.protocol import BUCKET_ENTRIES, BUCKET_SIZE, ENTRY_SIZE, BucketId, bucket_link
+from onion_rdv.protocol import BUCKET_ENTRIES, BucketId, bucket_link
 from onion_rdv.protocol.bucket import entries
-from onion_rdv.protocol.exchange import REPLY_SIZE
-from onion_rdv.rendezvous.sqlite import SqliteStore
+from onion_rdv.rendezvous.opening import open_store
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from postgres_server import PostgresServer
 
 CONNECTIONS = 8
 ROUNDS = 6
@@ -27,78 +28,84 @@ ROUNDS = 6
 SERVER = """
 import asyncio, sys
 from pathlib import Path
-from onion_rdv.rendezvous.sqlite import SqliteStore
+from onion_rdv.rendezvous.opening import open_store
 from onion_rdv.rendezvous.rules import NO_CEILING, Rules
 from onion_rdv.rendezvous.web import WebFace
 
-async def main(directory):
-    store = await SqliteStore.open(directory / "store.db", bytes(range(32)), Rules(window=2, ceiling=NO_CEILING))
-    await WebFace(store).start(directory / "socket", 0o600)
+async def main(directory, socket, database):
+    store = await open_store(database or None, directory, bytes(range(32)), Rules(window=2, ceiling=NO_CEILING))
+    await WebFace(store).start(socket, 0o600)
     print("ready", flush=True)
     await asyncio.Event().wait()
 
-asyncio.run(main(Path(sys.argv[1])))
+asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]))
 """
 
 
-class Clients:
-    """Store on several connections at once, and remember what was acknowledged and into which bucket."""
+class Server:
+    """A server that clients store at; they end when it does."""
 
-    def __init__(self, socket: Path) -> None:
-        self._socket = socket
-        self.acknowledged: dict[bytes, BucketId] = {}
-        self.sent: set[bytes] = set()
+    def __init__(self, directory: Path, database: str | None, number: int) -> None:
+        self._arguments = [str(directory), str(directory / f"socket{number}"), database or ""]
+        self.clients = Clients(directory / f"socket{number}")
+        self._storing: list[asyncio.Task[None]] = []
+        self._process: asyncio.subprocess.Process
 
-    async def run(self) -> None:
-        with suppress(OSError, asyncio.IncompleteReadError):
-            reader, writer = await asyncio.open_unix_connection(self._socket)
-            try:
-                while True:
-                    await self._store(reader, writer)
-            finally:
-                writer.close()
-                await writer.wait_closed()
+    async def start(self) -> None:
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", SERVER, *self._arguments, stdout=asyncio.subprocess.PIPE
+        )
+        assert self._process.stdout is not None
+        assert await self._process.stdout.readline() == b"ready\n"
+        self._storing = [asyncio.create_task(self.clients.run()) for _ in range(CONNECTIONS)]
 
-    async def _store(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        entry = secrets.token_bytes(ENTRY_SIZE)
-        self.sent.add(entry)
-        writer.write(b"POST /v1/store HTTP/1.1\r\nHost: x\r\nContent-Length: 256\r\n\r\n" + entry)
-        reply = await reader.readexactly(REPLY_SIZE)
-        assert reply.startswith(b"HTTP/1.1 201 ")
-        assert entries(reply[-BUCKET_SIZE:]).count(entry) == 1
-        self.acknowledged[entry] = BucketId.decode(reply[-BUCKET_SIZE - 12 : -BUCKET_SIZE])
+    async def kill(self) -> None:
+        self._process.send_signal(signal.SIGKILL)
+        await self._process.wait()
+        await asyncio.gather(*self._storing)
+
+
+async def store_and_kill(servers: list[Server]) -> None:
+    """Kill one server after the other, at any moment, while the others go on."""
+    for server in servers:
+        await server.start()
+    for number in range(ROUNDS):
+        server = servers[number % len(servers)]
+        enough = len(server.clients.acknowledged) + random.randrange(1, 5 * BUCKET_ENTRIES)
+        while len(server.clients.acknowledged) < enough:
+            await asyncio.sleep(0)
+        await asyncio.sleep(random.random() / 500)  # into the middle of the next
+        await server.kill()
+        await server.start()
+    for server in servers:
+        await server.kill()
 
 
 @pytest.mark.timeout(120)
-async def test_killed_at_any_moment_it_keeps_what_it_acknowledged(tmp_path: Path) -> None:
-    clients = Clients(tmp_path / "socket")
-    for _ in range(ROUNDS):
-        before = len(clients.acknowledged)
-        server = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", SERVER, str(tmp_path), stdout=asyncio.subprocess.PIPE
-        )
-        assert server.stdout is not None
-        assert await server.stdout.readline() == b"ready\n"
-        storing = [asyncio.create_task(clients.run()) for _ in range(CONNECTIONS)]
-        enough = before + random.randrange(1, 5 * BUCKET_ENTRIES)
-        while len(clients.acknowledged) < enough:
-            await asyncio.sleep(0)
-        await asyncio.sleep(random.random() / 500)  # into the middle of the next
-        server.send_signal(signal.SIGKILL)
-        await server.wait()
-        await asyncio.gather(*storing)
+@pytest.mark.parametrize("kind", ["one on SQLite", "two on PostgreSQL"])
+async def test_killed_at_any_moment_they_keep_what_they_acknowledged(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    database, count = None, 1
+    if kind == "two on PostgreSQL":
+        server: PostgresServer = request.getfixturevalue("postgres")
+        database, count = await server.make_database(), 2
+    servers = [Server(tmp_path, database, number) for number in range(count)]
+    await store_and_kill(servers)
 
-    store = await SqliteStore.open(tmp_path / "store.db", ONION_KEY)
+    acknowledged = {entry: where for server in servers for entry, where in server.clients.acknowledged.items()}
+    sent = {entry for server in servers for entry in server.clients.sent}
+    store = await open_store(database, tmp_path, ONION_KEY)
     kept: dict[BucketId, list[bytes]] = {}
-    for bucket_id in sorted(set(clients.acknowledged.values())):
+    for bucket_id in sorted(set(acknowledged.values())):
         bucket = await store.fetch(bucket_link(bucket_id, ONION_KEY))
         assert bucket is not None
         kept[bucket_id] = entries(bucket)
     await store.close()
-    everywhere = [entry for held in kept.values() for entry in held]
-    assert len(clients.acknowledged) >= ROUNDS
-    assert len(clients.sent) > len(clients.acknowledged)  # some were cut off
-    for entry, bucket_id in clients.acknowledged.items():
+    everywhere = Counter(entry for held in kept.values() for entry in held)
+    assert len(acknowledged) >= ROUNDS
+    assert len(sent) > len(acknowledged)  # some were cut off
+    for entry, bucket_id in acknowledged.items():
         assert kept[bucket_id].count(entry) == 1
-        assert everywhere.count(entry) == 1
-    assert max(everywhere.count(entry) for entry in clients.sent) == 1
+        assert everywhere[entry] == 1
+    assert max(everywhere[entry] for entry in sent) == 1
