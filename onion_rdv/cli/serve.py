@@ -99,6 +99,14 @@ if TYPE_CHECKING:
     help="Unix socket where Prometheus finds sums. Default: none.",
 )
 @option(
+    "--database",
+    table=SERVE,
+    secret=True,
+    metavar="URL",
+    hidden=True,
+    help="PostgreSQL database that keeps the buckets, for several servers. Default: a file in the state directory.",
+)
+@option(
     "--front",
     table=SERVE,
     type=OnionAddress(),
@@ -125,6 +133,7 @@ def serve(state_dir: Path | None, *, check_config: bool, **options: Any) -> None
         max_new_buckets=options["max_new_buckets"],
         admin_socket=options["admin_socket"],
         metrics_socket=options["metrics_socket"],
+        database=options["database"],
         front=options["front"],
         circuit_ids=options["circuit_ids"],
         max_circuit_stores=options["max_circuit_stores"],
