@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -73,6 +72,7 @@ async def running(
     *words: str, environment: Mapping[str, str], secrets: Mapping[str, str] | None = None
 ) -> AsyncIterator[Process]:
     """Run ``onion-rdv`` with these words and ``--json``; ``secrets`` are options that name a file with a secret."""
+    from onion_rdv.tor.testnet import again
     from onion_rdv.tor.testnet.processes import dying_with_parent
 
     arguments, descriptors = list(words), []
@@ -81,12 +81,10 @@ async def running(
             descriptors.append(_readable(secret))
             arguments += [option, f"/dev/fd/{descriptors[-1]}"]
         started = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "onion_rdv",
+            *again.command("onion_rdv"),
             *arguments,
             "--json",
-            env=environment,
+            env={**environment, **again.search_path()},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -6,14 +6,13 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from onion_rdv import errors
 from onion_rdv.tor.progress import Progress, silent
-from onion_rdv.tor.testnet import plan, state
+from onion_rdv.tor.testnet import again, plan, state
 from onion_rdv.tor.testnet.network import Network
 
 if TYPE_CHECKING:
@@ -71,16 +70,13 @@ class Keeper:
         return self
 
     def _launch(self) -> subprocess.Popen[bytes]:
-        # -P: the directory that the person happens to stand in is no place to import from.
-        root = str(Path(__file__).parents[3])
-        paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "onion_rdv.tor.testnet.keeper", *self._options],
+            [*again.command("onion_rdv.tor.testnet.keeper"), *self._options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             start_new_session=True,
-            env=os.environ | {"PYTHONPATH": paths},
+            env=os.environ | again.search_path(),
         )
 
     def stop_tor(self, name: str = plan.SERVICE) -> None:
