@@ -11,7 +11,7 @@ install: .venv/.installed
 
 test: lint
 	rm -f .coverage .coverage.*
-	$(PYTHON) -m coverage run -m pytest tests/unit tests/tor
+	$(PYTHON) -m coverage run -m pytest -n 3 --dist loadgroup tests/unit tests/tor
 	$(PYTHON) -m coverage combine --quiet
 	$(PYTHON) -m coverage report --fail-under=90
 	$(PYTHON) -m coverage report --include='onion_rdv/protocol/*,onion_rdv/smp/wire/*' --fail-under=100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from onion_rdv.tor import testnet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 pytest_plugins = ["store_fixtures"]
@@ -25,6 +27,26 @@ settings.load_profile("patient")
 # Ctrl-C does want it heard, wherever they run.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread tests over the processes that share them (pytest -n), where there are any.
+
+    All that use the one private network stay in one process, those that bring up networks of their own in another:
+    they take longest, mostly by waiting, and begin first.
+    """
+    over_tor = [item for item in items if item.path.parent.name == "tor"]
+    for item in over_tor:
+        shares = "network" in item.fixturenames  # type: ignore[attr-defined]
+        item.add_marker(pytest.mark.xdist_group("the network" if shares else "networks of their own"))
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        items.sort(key=lambda item: item not in over_tor)
+
+
+@pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a directory with a short name: the whole path of a Unix socket in it may have 107 bytes."""
+    return tmp_path_factory.mktemp("t")
 
 
 @pytest.fixture(scope="session")

@@ -78,7 +78,11 @@ def test_a_list_that_is_full(tmp_path: Path) -> None:
         listed.with_client("one-more", ONE)
 
 
-@pytest.mark.parametrize("text", ["alice", f"alice {ONE[:-1]}", f"a/b {ONE}", f"\n{ONE}", "alice \xff", f"{ONE}\n\n"])
+@pytest.mark.parametrize(
+    "text",
+    ["alice", f"alice {ONE[:-1]}", f"a/b {ONE}", f"\n{ONE}", "alice \xff", f"{ONE}\n\n"],
+    ids=["no key", "short key", "bad name", "no name", "not ASCII", "key alone"],
+)
 def test_a_list_that_is_damaged_lets_nobody_start(text: str, tmp_path: Path) -> None:
     (tmp_path / CLIENTS_FILE).write_bytes(text.encode("latin-1"))
     (tmp_path / CLIENTS_FILE).chmod(0o600)

@@ -85,7 +85,7 @@ async def test_a_link_for_many_is_fetched_and_checked(kind: LinkType) -> None:
         ONE_TIME.write(),
         f"simplex:/invitation#/?v=2-7&smp={QUEUE}&e2e=v%3D2",
         f"https://simplex.chat/contact#/?v=2-7&smp={QUEUE}",
-        f"smp://{SERVER.fingerprint}@{HOST}",
+        pytest.param(f"smp://{SERVER.fingerprint}@{HOST}", id="server"),
     ],
 )
 async def test_a_link_that_could_be_used_up_is_never_asked_for(link: str) -> None:
@@ -196,7 +196,7 @@ def test_the_peer_is_who_the_links_mean() -> None:
         (ONE_TIME.write(), ONE_TIME.write()),
         (f"https://simplex.chat/contact#/?v=2-7&smp={QUEUE}", f"simplex:/contact#/?v=2-7&smp={QUEUE}"),
         (f"simplex:/invitation#/?v=2-7&smp={QUEUE}", f"simplex:/invitation#/?v=2-7&smp={QUEUE}"),
-        (f"smp://{SERVER.fingerprint}@{HOST}", None),
+        pytest.param(f"smp://{SERVER.fingerprint}@{HOST}", None, id="server"),
         ("https://chat.example.org/room", None),
         ("xmpp:user@example.org", None),
         ("file:///etc/passwd", None),
