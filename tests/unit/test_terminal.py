@@ -25,7 +25,7 @@ def test_errors_are_two_lines(capsys: pytest.CaptureFixture[str]) -> None:
         "onion-rdv: wrong usage: what was wrong",
         "hint: what to do",
         "onion-rdv: that onion service wants client authorization",
-        "hint: it is a private server: ask its operator for access",
+        "hint: it is a private server: ask its operator for access, and give what they send to onion-rdv auth add",
         "onion-rdv: something went wrong inside onion-rdv: no hint",
     ]
 
