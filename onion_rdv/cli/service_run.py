@@ -7,10 +7,11 @@ import logging
 import os
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from onion_rdv.cli.terminal import ProgressBar, emit, emit_json, printable, say, warn
-from onion_rdv.errors import RdvError
+from onion_rdv.errors import NoTor, RdvError
 from onion_rdv.systemd.journal import Priority, is_journal
 from onion_rdv.systemd.notify import ServiceManager
 from onion_rdv.systemd.sockets import inherited_listener
@@ -24,8 +25,12 @@ if TYPE_CHECKING:
 
 _MORE_TIME = 60.0
 _MORE_TIME_EVERY = 15.0
-"""While tor starts and the service is published, which each end by themselves after three minutes, the service
-manager is asked for this many seconds, this often."""
+"""Before the service is published, and all that this takes ends by itself after some minutes, the service manager is
+asked for this many seconds, this often."""
+
+_TOR_SECONDS = 60.0
+_TOR_PAUSE = 0.25
+"""How long the first control connection is waited for, and how often it is tried."""
 
 
 def run_service(
@@ -87,30 +92,47 @@ class _Life:
         self._check = check
         self._for_journal = for_journal
         self._as_json = as_json
+        self._stopping = asyncio.Event()
         self._beside: asyncio.Task[None] | None = None
 
     async def live(self, run: Callable[..., Awaitable[None]], supply: ControlSupply, **more: Any) -> None:
-        stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._stop, stop)
+            loop.add_signal_handler(number, self._stop)
         self._beside = asyncio.create_task(self._ask_for_time())
         try:
-            await run(
-                supply,
-                stop=stop,
-                on_ready=self._tell_ready,
-                on_state=self._tell_state,
-                progress=self._tell_progress,
-                **more,
-            )
+            if self._manager.is_there:
+                await self._wait_for_tor(supply)
+            if not self._stopping.is_set():
+                await run(
+                    supply,
+                    stop=self._stopping,
+                    on_ready=self._tell_ready,
+                    on_state=self._tell_state,
+                    progress=self._tell_progress,
+                    **more,
+                )
         finally:
             self._beside.cancel()
         say("stopped")
 
-    def _stop(self, stop: asyncio.Event) -> None:
+    def _stop(self) -> None:
         self._manager.stopping()
-        stop.set()
+        self._stopping.set()
+
+    async def _wait_for_tor(self, supply: ControlSupply) -> None:
+        """Wait for the control port, which tor opens a second after it has told systemd that it is ready."""
+        deadline = time.monotonic() + _TOR_SECONDS
+        while not self._stopping.is_set():
+            try:
+                await (await supply()).close()
+            except NoTor as error:
+                if type(error) is not NoTor or time.monotonic() > deadline:  # a refusal, for instance, will not pass
+                    raise
+                self._manager.status(f"waiting for tor: {printable(error.message)}")
+                await asyncio.sleep(_TOR_PAUSE)
+            else:
+                return
 
     def _tell_progress(self, percent: int, what: str) -> None:
         self._manager.status(f"{percent} % {printable(what)}")

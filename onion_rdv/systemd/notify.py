@@ -37,6 +37,11 @@ class ServiceManager:
         is_watched = microseconds.isdecimal() and int(microseconds) > 0 and meant_for == str(os.getpid())
         return cls(address or None, int(microseconds) / 1e6 if is_watched else None)
 
+    @property
+    def is_there(self) -> bool:
+        """Whether there is anybody to tell."""
+        return self._address is not None
+
     def ready(self) -> None:
         """Say that the service serves."""
         self._tell("READY=1")

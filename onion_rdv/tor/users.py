@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import stat
+from pathlib import Path
 
 
 def name(uid: int) -> str:
@@ -24,12 +25,25 @@ def groups(uid: int) -> set[int]:
     return set(os.getgrouplist(user.pw_name, user.pw_gid))
 
 
+def is_seen(uid: int) -> bool:
+    """Say whether we see a user's files as theirs; not where a user namespace that lacks them makes them nobody's.
+
+    So it is for a service with ``PrivateUsers=`` (systemd.exec(5), user_namespaces(7)).
+    """
+    try:
+        ranges = Path("/proc/self/uid_map").read_text("ascii").splitlines()
+    except OSError:
+        return True
+    return any(int(first) <= uid < int(first) + int(count) for first, _, count in map(str.split, ranges))
+
+
 def may(uid: int | None, status: os.stat_result, bits: int) -> bool:
     """Say whether a user may do what ``bits`` say (4 read, 2 write, 1 enter) with what ``status`` is of.
 
-    ``uid`` is None for a user who is not known, and then only what everybody may is granted.
+    ``uid`` is None for a user who is not known, and then only what everybody may is granted. Where we cannot see what
+    is theirs, we do not say that they may not.
     """
-    if uid == 0:
+    if uid == 0 or (uid is not None and not is_seen(uid)):
         return True
     mode = stat.S_IMODE(status.st_mode)
     if status.st_uid == uid:

@@ -153,3 +153,26 @@ async def test_a_server_without_a_network_asks_for_time(tmp_path: Path) -> None:
                 assert process.wait(60) == 0
             finally:
                 process.kill()
+
+
+@pytest.mark.parametrize("comes", [True, False])
+async def test_a_tor_that_is_still_starting_is_waited_for(tmp_path: Path, comes: bool) -> None:
+    control = f"unix:{tmp_path}/tor/data/control"
+    with Manager(tmp_path / "notify") as manager:
+        env = environment(tmp_path, ONION_RDV_CONTROL=control, NOTIFY_SOCKET=manager.address)
+        with subprocess.Popen([*COMMAND, "serve"], env=env, stderr=subprocess.PIPE) as process:
+            try:
+                while not manager.hear().startswith(
+                    f"STATUS=waiting for tor: no Tor was found: no control port at {control}"
+                ):
+                    pass
+                if comes:
+                    with offline_tor(tmp_path / "tor", COOKIE, port=control):
+                        manager.hear_until("STATUS=onion service: publishing")
+                        process.terminate()
+                        assert process.wait(60) == 0
+                else:
+                    process.terminate()
+                    assert process.wait(60) == 0
+            finally:
+                process.kill()

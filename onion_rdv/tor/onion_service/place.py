@@ -48,7 +48,7 @@ class Place:
         self.exists = True
         if not stat.S_ISDIR(status.st_mode):
             raise SettingsError(f"{self.directory} is no directory")
-        if self.tor_uid is not None and status.st_uid != self.tor_uid:
+        if self.tor_uid is not None and status.st_uid != self.tor_uid and users.is_seen(self.tor_uid):
             raise SettingsError(
                 f"{self.directory} does not belong to the user that tor runs as ({users.name(self.tor_uid)})",
                 hint="give it to tor (chown), or name a directory that is not there yet",

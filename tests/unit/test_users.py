@@ -1,0 +1,26 @@
+"""What is known of the machine's users, also from inside a user namespace such as systemd's PrivateUsers= makes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from onion_rdv.tor import users
+
+PROGRAM = """
+import os
+from onion_rdv.tor import users
+print(users.is_seen(0), users.is_seen(1), users.may(1, os.stat("/etc/shadow"), 4))
+"""
+
+
+def test_every_user_is_seen_where_there_is_no_namespace() -> None:
+    assert users.is_seen(os.geteuid())
+    assert users.is_seen(1)
+
+
+def test_most_are_not_seen_in_a_namespace_of_ones_own() -> None:
+    command = ["unshare", "--user", "--map-root-user", sys.executable, "-c", PROGRAM]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["True", "False", "True"], "of whom nothing is known, nothing is said"
