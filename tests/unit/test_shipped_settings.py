@@ -66,7 +66,10 @@ def test_each_is_explained_and_has_its_true_default_or_is_said_to_have_none() ->
 
 
 def test_what_counts_in_it_as_it_ships() -> None:
-    assert in_file(TEXT) == {(None, "state_dir"): "/var/lib/onion-rdv"}
+    assert in_file(TEXT) == {
+        (None, "state_dir"): "/var/lib/onion-rdv",
+        (None, "control"): "unix:/run/tor/control",
+    }
 
 
 def test_all_of_it_can_be_set() -> None:
@@ -79,4 +82,4 @@ def test_all_of_it_can_be_set() -> None:
 def test_it_is_easy_to_read() -> None:
     assert max(len(line) for line in TEXT.splitlines()) <= 120
     for line in TEXT.splitlines():
-        assert not line or line[0] in "#[" or line.startswith("state_dir")
+        assert not line or line[0] in "#[" or line.startswith(("state_dir", "control"))
