@@ -15,6 +15,7 @@ from onion_rdv.rendezvous.admin.metrics import metrics_routes
 from onion_rdv.rendezvous.admin.status import Observer
 from onion_rdv.rendezvous.backup.serving import backup_routes
 from onion_rdv.rendezvous.backup.sources import Places, running_server
+from onion_rdv.rendezvous.clock_watch import watching_the_clock
 from onion_rdv.rendezvous.limits import (
     DEFAULT_MAX_CIRCUIT_STORES,
     DEFAULT_MAX_CONNECTIONS,
@@ -101,6 +102,8 @@ async def serve(
         address = settings.front or hosting.address  # the one that invites carry, and that all is bound to (ON-3)
         name = authority(address, settings.port)
         async with AsyncExitStack() as cleanup:
+            if settings.database is None:  # one in PostgreSQL goes by the database's clock
+                await cleanup.enter_async_context(watching_the_clock(settings.state_directory))
             store = await open_store(
                 settings.database,
                 settings.state_directory,
