@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from onion_rdv.cli.kinds import OnionAddress
 from onion_rdv.cli.settings import SERVE, option, state_directory
 
 if TYPE_CHECKING:
@@ -23,6 +24,24 @@ admin_socket_option = option(
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="PATH",
     help="Unix socket where the server's operator asks. Default: admin.socket in the state directory.",
+)
+
+database_option = option(
+    "--database",
+    table=SERVE,
+    secret=True,
+    metavar="URL",
+    hidden=True,
+    help="PostgreSQL database that keeps the buckets, for several servers. Default: a file in the state directory.",
+)
+
+front_option = option(
+    "--front",
+    table=SERVE,
+    type=OnionAddress(),
+    metavar="ADDRESS",
+    hidden=True,
+    help="Onion address of the Onionbalance in front, which clients know instead of this server's own.",
 )
 
 
@@ -44,8 +63,7 @@ def server_directory(state_dir: Path | None) -> Path:
 
 def admin_client(admin_socket: Path | None, state_dir: Path | None) -> AdminClient:
     """Prepare to ask the server at its socket: as named, else in the state directory, else where systemd has it."""
-    from onion_rdv.rendezvous.admin.client import AdminClient
-    from onion_rdv.rendezvous.state import ADMIN_SOCKET
+    from onion_rdv.rendezvous.admin.client import ADMIN_SOCKET, AdminClient
 
     socket = admin_socket or server_directory(state_dir) / ADMIN_SOCKET
     if admin_socket is None and not socket.exists() and _SYSTEM_SOCKET.exists():

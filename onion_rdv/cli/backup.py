@@ -5,14 +5,21 @@ from __future__ import annotations
 import asyncio
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from onion_rdv.cli import passphrases
-from onion_rdv.cli.administration import admin_client, administration_options, server_directory
+from onion_rdv.cli.administration import (
+    admin_client,
+    administration_options,
+    database_option,
+    front_option,
+    server_directory,
+)
 from onion_rdv.cli.secret_input import ask_or_read
-from onion_rdv.cli.settings import EPILOG, SERVE, option
+from onion_rdv.cli.service_options import onion_service_dir_option
+from onion_rdv.cli.settings import EPILOG, SERVE
 from onion_rdv.cli.terminal import emit, emit_json, printable, say, warn
 from onion_rdv.errors import NoServerHere
 
@@ -31,8 +38,9 @@ _WORDS = 6
 @click.command(epilog=EPILOG)
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @administration_options
-@option("--onion-service-dir", table=SERVE, type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-        help="HiddenServiceDir with the onion key, where tor keeps it.")  # fmt: skip
+@onion_service_dir_option(SERVE)
+@database_option
+@front_option
 @click.option("--passphrase-file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Read the passphrase from FILE; - is stdin. Default: ask.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -40,10 +48,10 @@ def backup(
     file: Path,
     admin_socket: Path | None,
     state_dir: Path | None,
-    onion_service_dir: Path | None,
     passphrase_file: Path | None,
     *,
     as_json: bool,
+    **places: Any,
 ) -> None:
     """Put all that the rendezvous server on this machine keeps into FILE, sealed with a passphrase.
 
@@ -54,11 +62,11 @@ def backup(
     from onion_rdv.rendezvous.backup.making import write_backup
     from onion_rdv.rendezvous.backup.sources import Places, with_tors_key
 
-    places = Places(server_directory(state_dir), onion_service_dir)
+    kept_at = Places(server_directory(state_dir), **places)
     passphrase = _passphrase(passphrase_file)
-    records = with_tors_key(_records(admin_client(admin_socket, state_dir), places), places)
+    records = with_tors_key(_records(admin_client(admin_socket, state_dir), kept_at), kept_at)
     contents = asyncio.run(write_backup(records, file, passphrase))
-    if not contents.has_key:
+    if not contents.has_key and kept_at.front is None:
         warn(
             "the onion key is not in it, for tor keeps it and this user may not read it: run this as root and name"
             " its directory with --onion-service-dir, or back that directory up yourself"

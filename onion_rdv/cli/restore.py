@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from onion_rdv.cli.administration import server_directory
+from onion_rdv.cli.administration import database_option, server_directory
 from onion_rdv.cli.secret_input import ask_or_read
 from onion_rdv.cli.settings import EPILOG, option
 from onion_rdv.cli.terminal import emit, emit_json, printable, say
@@ -19,10 +19,13 @@ from onion_rdv.errors import UsageError
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @option("--state-dir", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
         help="Where the server will keep its onion key and its store.")  # fmt: skip
+@database_option
 @click.option("--passphrase-file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Read the passphrase from FILE; - is stdin. Default: ask.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def restore(file: Path, state_dir: Path | None, passphrase_file: Path | None, *, as_json: bool) -> None:
+def restore(
+    file: Path, state_dir: Path | None, database: str | None, passphrase_file: Path | None, *, as_json: bool
+) -> None:
     """Put the backup in FILE back, where no rendezvous server has kept anything yet.
 
     The server that is started there then is the one that was backed up, with its address and its buckets. It must not
@@ -35,7 +38,7 @@ def restore(file: Path, state_dir: Path | None, passphrase_file: Path | None, *,
     passphrase = ask_or_read("passphrase", passphrase_file)
     try:
         with file.open("rb") as reading:
-            contents = asyncio.run(put_back(opened(reading, passphrase), directory))
+            contents = asyncio.run(put_back(opened(reading, passphrase), directory, database))
     except OSError as error:
         raise UsageError(f"{file} cannot be read ({error.strerror})", hint="check its name") from None
     if as_json:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from onion_rdv.cli.administration import admin_socket_option
-from onion_rdv.cli.kinds import OnionAddress
+from onion_rdv.cli.administration import admin_socket_option, database_option, front_option
 from onion_rdv.cli.open_files import allow_open_files
 from onion_rdv.cli.service_options import keeping_options, onion_options, onion_settings
 from onion_rdv.cli.service_run import run_service
@@ -98,22 +97,8 @@ if TYPE_CHECKING:
     hidden=True,
     help="Unix socket where Prometheus finds sums. Default: none.",
 )
-@option(
-    "--database",
-    table=SERVE,
-    secret=True,
-    metavar="URL",
-    hidden=True,
-    help="PostgreSQL database that keeps the buckets, for several servers. Default: a file in the state directory.",
-)
-@option(
-    "--front",
-    table=SERVE,
-    type=OnionAddress(),
-    metavar="ADDRESS",
-    hidden=True,
-    help="Onion address of the Onionbalance in front, which clients know instead of this server's own.",
-)
+@database_option
+@front_option
 @keeping_options(SERVE, "the onion key and the store")
 def serve(state_dir: Path | None, *, check_config: bool, **options: Any) -> None:
     """Run a rendezvous server as an onion service, until it is stopped (Ctrl-C, SIGTERM).

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from onion_rdv.protocol import DEFAULT_PORT, decode_onion_address
 from onion_rdv.protocol.onion import authority
+from onion_rdv.rendezvous.admin.client import ADMIN_SOCKET
 from onion_rdv.rendezvous.admin.clients import Clients
 from onion_rdv.rendezvous.admin.face import AdminFace
 from onion_rdv.rendezvous.admin.metrics import metrics_routes
@@ -25,7 +26,6 @@ from onion_rdv.rendezvous.limits import (
 from onion_rdv.rendezvous.opening import open_store
 from onion_rdv.rendezvous.postgres_address import DatabaseAddress
 from onion_rdv.rendezvous.rules import DEFAULT_LIFETIME, DEFAULT_MAX_NEW_BUCKETS, DEFAULT_WINDOW, Ceiling, Rules
-from onion_rdv.rendezvous.state import ADMIN_SOCKET
 from onion_rdv.rendezvous.web import WebFace
 from onion_rdv.tor.onion_service.hosting import Hosting, HostSettings, Ready, host
 from onion_rdv.tor.progress import Progress, silent

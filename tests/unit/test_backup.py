@@ -31,7 +31,7 @@ from onion_rdv.rendezvous.backup.sources import Places, running_server, stopped_
 from onion_rdv.rendezvous.kept import KeptBucket, Marks
 from onion_rdv.rendezvous.opening import STORE_FILE
 from onion_rdv.rendezvous.sqlite import SqliteStore
-from onion_rdv.rendezvous.state import CLIENTS_FILE
+from onion_rdv.tor.onion_service.client_list import CLIENTS_FILE
 from onion_rdv.tor.onion_service.hosting import KEY_FILE
 from onion_rdv.tor.onion_service.key_file import ServiceKey, load_or_create
 

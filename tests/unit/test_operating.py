@@ -16,7 +16,7 @@ from stores import an_entry
 from terminal import at_a_terminal
 
 from onion_rdv.protocol import BUCKET_SIZE, BucketId, bucket_link, decode_onion_address
-from onion_rdv.rendezvous.state import ADMIN_SOCKET
+from onion_rdv.rendezvous.admin.client import ADMIN_SOCKET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+ADMIN_SOCKET = "admin.socket"
+"""The socket's name in the server's state directory, where it is unless another place was named."""
+
 _PATIENCE = 60.0
 """Seconds to wait for an answer, or for the next part of a long one."""
 

@@ -14,8 +14,8 @@ from onion_rdv.rendezvous.backup.contents import Contents
 from onion_rdv.rendezvous.backup.records import ClientsFile, Decoder, KeyFile, Owner
 from onion_rdv.rendezvous.opening import open_store
 from onion_rdv.rendezvous.rules import KEEP_ALL
-from onion_rdv.rendezvous.state import CLIENTS_FILE
 from onion_rdv.tor.onion_service import private_file
+from onion_rdv.tor.onion_service.client_list import CLIENTS_FILE
 from onion_rdv.tor.onion_service.hosting import KEY_FILE
 from onion_rdv.tor.onion_service.key_file import ServiceKey
 

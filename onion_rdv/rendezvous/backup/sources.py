@@ -15,8 +15,8 @@ from onion_rdv.rendezvous.backup.records import ClientsFile, KeyFile, Owner
 from onion_rdv.rendezvous.kept import Marks
 from onion_rdv.rendezvous.opening import STORE_FILE, open_store
 from onion_rdv.rendezvous.rules import KEEP_ALL
-from onion_rdv.rendezvous.state import CLIENTS_FILE
 from onion_rdv.tor.onion_service import state_directory
+from onion_rdv.tor.onion_service.client_list import CLIENTS_FILE
 from onion_rdv.tor.onion_service.hosting import KEY_FILE
 from onion_rdv.tor.onion_service.key_file import ServiceKey
 from onion_rdv.tor.onion_service.place import read_address
@@ -37,13 +37,15 @@ class Places:
     """Where a server keeps what is its own.
 
     ``onion_service_dir`` is tor's, where tor keeps the key; ``key`` is the key where somebody else does; ``database``
-    is the URL of the store where it is in PostgreSQL.
+    is the URL of the store where it is in PostgreSQL, and ``front`` the onion address that it is bound to in place of
+    the key's.
     """
 
     state_directory: Path
     onion_service_dir: Path | None = None
     key: ServiceKey | None = field(default=None, repr=False)
     database: str | None = field(default=None, repr=False)
+    front: str | None = None
 
 
 async def running_server(address: str, places: Places, store: BucketStore) -> AsyncGenerator[Record]:
@@ -91,6 +93,8 @@ async def with_tors_key(records: AsyncIterator[Record], places: Places) -> Async
 
 
 def _address(places: Places) -> str:
+    if places.front is not None:
+        return places.front
     key = _own_key(places)
     if key is not None:
         return key.address
