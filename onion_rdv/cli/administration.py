@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
     from onion_rdv.rendezvous.admin.client import AdminClient
 
-_SYSTEM_SOCKET = Path("/run/onion-rdv/admin.socket")
-"""Where the server listens that systemd runs."""
-
 admin_socket_option = option(
     "--admin-socket",
     table=SERVE,
@@ -62,10 +59,7 @@ def server_directory(state_dir: Path | None) -> Path:
 
 
 def admin_client(admin_socket: Path | None, state_dir: Path | None) -> AdminClient:
-    """Prepare to ask the server at its socket: as named, else in the state directory, else where systemd has it."""
+    """Prepare to ask the server at its socket: as named, else in the state directory."""
     from onion_rdv.rendezvous.admin.client import ADMIN_SOCKET, AdminClient
 
-    socket = admin_socket or server_directory(state_dir) / ADMIN_SOCKET
-    if admin_socket is None and not socket.exists() and _SYSTEM_SOCKET.exists():
-        socket = _SYSTEM_SOCKET
-    return AdminClient(socket)
+    return AdminClient(admin_socket or server_directory(state_dir) / ADMIN_SOCKET)

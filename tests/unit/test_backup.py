@@ -36,7 +36,7 @@ from onion_rdv.tor.onion_service.hosting import KEY_FILE
 from onion_rdv.tor.onion_service.key_file import ServiceKey, load_or_create
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
     from pathlib import Path
 
     from postgres_server import PostgresServer
@@ -223,11 +223,17 @@ async def test_for_root_it_belongs_to_whom_the_directory_above_belongs(places: P
     above = tmp_path / "above"
     above.mkdir()
     os.chown(above, 4711, 4712)
-    await restore(unseal(tmp_path / "backup"), above / "server")
-    owners = {
-        (file.stat().st_uid, file.stat().st_gid) for file in ((above / "server"), *(above / "server").iterdir())
-    }
-    assert owners == {(4711, 4712)}
+    beside: list[Path] = []
+
+    def watched() -> Iterator[bytes]:
+        yield from unseal(tmp_path / "backup")
+        beside.extend(above.iterdir())
+
+    await restore(watched(), above / "server")
+    assert beside == [], "nothing is made where somebody else could change it"
+    statuses = [file.stat() for file in (above / "server", *(above / "server").iterdir())]
+    assert {(status.st_uid, status.st_gid) for status in statuses} == {(4711, 4712)}
+    assert {file.name for file in tmp_path.iterdir()} == {"above", "backup", "server"}
 
 
 # Making one

@@ -31,8 +31,8 @@ async def restore(pieces: Iterable[bytes], directory: Path, database: str | None
     """Fill a server's state directory, which has to be empty or not there yet. Blocks the event loop.
 
     ``pieces`` are a backup's content; the buckets in it go into the ``database`` (the URL of one in PostgreSQL, with
-    no buckets in it) where one is named. All is made beside the directory, and is there under its name when it is
-    whole; for root, it belongs to the owner of the directory above. Raises what ``pieces`` raises,
+    no buckets in it) where one is named. All is made elsewhere, and is there under its name when it is whole; for
+    root, it belongs to the owner of the directory above. Raises what ``pieces`` raises,
     :class:`~onion_rdv.errors.BackupUnusable`, :class:`~onion_rdv.errors.StoreError`, and
     :class:`~onion_rdv.errors.SettingsError` where something is in the directory, or it cannot be made.
     """
@@ -42,7 +42,7 @@ async def restore(pieces: Iterable[bytes], directory: Path, database: str | None
 
 @contextmanager
 def _becoming(directory: Path) -> Iterator[Path]:
-    """Give a directory beside it that takes its place, or is gone when the block raises."""
+    """Give a directory that takes its place in the end, or is gone when the block raises."""
     try:
         directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if directory.exists() and any(directory.iterdir()):
@@ -50,11 +50,12 @@ def _becoming(directory: Path) -> Iterator[Path]:
                 f"{directory} is not empty, and nothing in it is overwritten",
                 hint="stop the server, move the directory away, and restore again; or name another with --state-dir",
             )
-        unfinished = directory.with_name(f".{directory.name}.{secrets.token_hex(8)}")
+        workshop = _workshop(directory)
+        unfinished = workshop / f".{directory.name}.{secrets.token_hex(8)}"
         unfinished.mkdir(mode=0o700)
         try:
             yield unfinished
-            _give_to_owner(unfinished)
+            _give_away(unfinished, directory.parent.stat())
             private_file.sync_directory(unfinished)
             unfinished.rename(directory)  # which takes the place of an empty one
             private_file.sync_directory(directory.parent)
@@ -113,8 +114,21 @@ def _checked(key_file: bytes, owner: Owner) -> bytes:
     return key_file
 
 
-def _give_to_owner(directory: Path) -> None:
+def _workshop(directory: Path) -> Path:
+    """Choose a directory on the same file system in which to make it.
+
+    For root it is one of root's where there is one: in the server's own, the server's user could put a link in the
+    place of what root is about to write, or to give away.
+    """
+    above = directory.parent
+    if os.geteuid() != 0:
+        return above
+    device = above.stat().st_dev
+    ours = (one for one in directory.parents if (one.stat().st_uid, one.stat().st_dev) == (0, device))
+    return next(ours, above)
+
+
+def _give_away(directory: Path, above: os.stat_result) -> None:
     if os.geteuid() == 0:
-        above = directory.parent.stat()
-        for each in (directory, *directory.iterdir()):
+        for each in (*directory.iterdir(), directory):
             os.chown(each, above.st_uid, above.st_gid, follow_symlinks=False)
