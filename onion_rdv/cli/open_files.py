@@ -18,10 +18,11 @@ def allow_open_files(max_connections: int) -> None:
     needed = max_connections + _OTHERS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < needed:
-        if hard != resource.RLIM_INFINITY and hard < needed:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+        except (OSError, ValueError):  # it is more than the hard limit, or something forbids any change
             raise SettingsError(
-                f"for {max_connections} connections this process needs {needed} open files, and it may have {hard}",
+                f"for {max_connections} connections this process needs {needed} open files, and it may have {soft}",
                 hint="lower max_connections, or raise the limit (LimitNOFILE= in the unit, ulimit -n)",
                 settings=("max_connections",),
-            )
-        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+            ) from None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import sqlite3
 import subprocess
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from offline_tor import COOKIE, offline_tor
 
 from onion_rdv.protocol import ENTRY_SIZE, BucketId, bucket_link, decode_onion_address
 from onion_rdv.protocol.bucket import entries
+from onion_rdv.protocol.exchange import REPLY_SIZE
 from onion_rdv.rendezvous.opening import STORE_FILE
 from onion_rdv.tor.onion_service.hosting import KEY_FILE
 
@@ -162,3 +164,25 @@ async def test_a_clock_that_is_set_by_a_day(env: dict[str, str], state: Path, tm
         await server.wait_for("behind the one by which files in")
         await store_and_look(server)
     assert all("timedatectl" in line for line in server.said if "clock" in line)
+
+
+# The clients
+
+
+async def test_slow_clients_are_cut_off_and_others_are_served(env: dict[str, str], state: Path) -> None:
+    head = b"POST /v1/store HTTP/1.1\r\nHost: x\r\nContent-Length: 256\r\n\r\n"
+    begun = [b"", head[:30], head + bytes(100)] * 10
+    async with serving_offline(state, "--request-timeout", "2", "--max-connections", "31", env=env) as server:
+        slow = [await asyncio.open_unix_connection(server.socket) for _ in begun]
+        for (_, writer), beginning in zip(slow, begun, strict=True):
+            writer.write(beginning)
+        acknowledged = dict([await store_one(server)])
+        assert None not in acknowledged.values(), "there is one connection left"
+        rests = await asyncio.gather(*(reader.read() for reader, _ in slow))
+        assert {len(rest) for rest in rests} == {0, REPLY_SIZE}, "who has said what is wanted is told"
+        for _, writer in slow:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+        assert None not in dict([await store_one(server)]).values()
+    assert not any("fault" in line for line in server.said)

@@ -141,7 +141,7 @@ def _load(path: Path) -> ServiceKey:
 
 
 def _unreadable(path: Path, error: OSError) -> KeyFileUnusable:
-    return KeyFileUnusable(f"{path}: {error.strerror}", hint="look at its directory's permissions")
+    return KeyFileUnusable(f"{path}: {error.strerror}", hint="look at its directory's space and permissions")
 
 
 def _create(path: Path) -> ServiceKey:
