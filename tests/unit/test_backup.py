@@ -239,6 +239,19 @@ async def test_for_root_it_belongs_to_whom_the_directory_above_belongs(places: P
 # Making one
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may read what is another user's")
+async def test_root_leaves_nothing_of_its_own_with_a_stopped_server(places: Places, tmp_path: Path) -> None:
+    await fill(places, 1)
+    state = places.state_directory
+    before = {file.name for file in state.iterdir()}
+    for each in (state, *state.iterdir()):
+        os.chown(each, 4711, 4712)
+    made = await write_backup(stopped_server(places), tmp_path / "backup", PASSPHRASE)
+    assert (made.buckets, made.has_key, made.has_clients) == (1, True, True)
+    assert {file.name for file in state.iterdir()} == before
+    assert {file.stat().st_uid for file in state.iterdir()} == {4711}
+
+
 async def test_an_older_backup_stays_when_a_new_one_fails(places: Places, tmp_path: Path) -> None:
     path = tmp_path / "backup"
     path.write_bytes(b"older")
