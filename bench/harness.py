@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 BENCH = Path(__file__).parent
 
@@ -44,9 +44,12 @@ def _wait(ready: Callable[[], bool], process: subprocess.Popen[str]) -> None:
         time.sleep(0.05)
 
 
-def load(kind: str, address: str | Path | int, *, seconds: float, connections: int, link: bytes = b"") -> float:
+def load(
+    kind: str, address: str | Path | int, *, seconds: float, connections: int, links: Sequence[bytes] = ()
+) -> float:
     """Have a process of its own ask a server as fast as it answers; gives answers a second."""
-    return _answers_a_second("load.py", kind, address, "--link", link.hex(), seconds=seconds, connections=connections)
+    named = ["--links", *(link.hex() for link in links)]
+    return _answers_a_second("load.py", kind, address, *named, seconds=seconds, connections=connections)
 
 
 def messaging_load(directory: Path, *, seconds: float, connections: int) -> float:

@@ -10,12 +10,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import secrets
 import select
 import socket
 import statistics
 import time
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _BODIES = 64
 """Different bodies that a connection sends in turn."""
@@ -39,10 +43,10 @@ class Exchange(Protocol):
 class HttpExchange:
     """``POST`` with a body of 256 bytes; every reply must be as long as the first one."""
 
-    def __init__(self, path: str, start_of_body: bytes = b"") -> None:
+    def __init__(self, path: str, starts_of_bodies: Sequence[bytes] = (b"",)) -> None:
         head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 256\r\n\r\n".encode()
-        bodies = (start_of_body + os.urandom(256 - len(start_of_body)) for _ in range(_BODIES))
-        self._requests = [head + body for body in bodies]
+        starts = random.choices(starts_of_bodies, k=_BODIES)
+        self._requests = [head + start + os.urandom(256 - len(start)) for start in starts]
         self._reply_size = 0
         self._received = 0
         self.answered = 0
@@ -192,7 +196,7 @@ def main() -> None:
     parser.add_argument("address", help="path of a Unix socket, or a port on 127.0.0.1")
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=2)
-    parser.add_argument("--link", type=bytes.fromhex, default=b"", help="what to fetch, in hexadecimal")
+    parser.add_argument("--links", type=bytes.fromhex, nargs="*", help="what to fetch, in hexadecimal; any of them")
     options = parser.parse_args()
     exchanges: list[Exchange] = []
     for _ in range(options.connections):
@@ -200,7 +204,7 @@ def main() -> None:
             case "store":
                 exchanges.append(HttpExchange("/v1/store"))
             case "fetch":
-                exchanges.append(HttpExchange("/v1/fetch", options.link))
+                exchanges.append(HttpExchange("/v1/fetch", options.links))
             case _:
                 exchanges.append(MailboxExchange())
     address = ("127.0.0.1", int(options.address)) if options.address.isdigit() else options.address

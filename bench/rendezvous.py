@@ -8,17 +8,16 @@ import importlib
 from pathlib import Path
 
 from onion_rdv.rendezvous.cache import DEFAULT_CACHED_BUCKETS
+from onion_rdv.rendezvous.opening import open_store
 from onion_rdv.rendezvous.rules import NO_CEILING, Rules
-from onion_rdv.rendezvous.sqlite import SqliteStore
 from onion_rdv.rendezvous.web import WebFace
 
 ONION_KEY = bytes(32)
 
 
-async def serve(directory: Path, cached_buckets: int) -> None:
-    store = await SqliteStore.open(
-        directory / "store.db", ONION_KEY, Rules(ceiling=NO_CEILING), cached_buckets=cached_buckets
-    )
+async def serve(directory: Path, database: str | None, cached_buckets: int) -> None:
+    rules = Rules(ceiling=NO_CEILING)
+    store = await open_store(database, directory, ONION_KEY, rules, cached_buckets=cached_buckets)
     await WebFace(store).start(directory / "socket", 0o600)
     print("ready", flush=True)
     await asyncio.Event().wait()
@@ -27,12 +26,13 @@ async def serve(directory: Path, cached_buckets: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=Path)
+    parser.add_argument("--database", help="the URL of a PostgreSQL database, in place of a file in the directory")
     parser.add_argument("--cached-buckets", type=int, default=DEFAULT_CACHED_BUCKETS)
     parser.add_argument("--uvloop", action="store_true")
     options = parser.parse_args()
     if options.uvloop:
         importlib.import_module("uvloop").install()  # no dependency; see NOTES.md
-    asyncio.run(serve(options.directory, options.cached_buckets))
+    asyncio.run(serve(options.directory, options.database, options.cached_buckets))
 
 
 if __name__ == "__main__":

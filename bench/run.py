@@ -8,12 +8,14 @@ from pathlib import Path
 import blocks
 import client
 import server
+import store_kinds
 from rows import show, write
 
 if __name__ == "__main__":
     measured, told = server.measure(directory=Path.cwd())
-    rows = [*client.measure(), *blocks.measure(), *measured]
+    of_stores, told_of_stores = store_kinds.measure(directory=Path.cwd())
+    rows = [*client.measure(), *blocks.measure(), *measured, *of_stores]
     show(rows)
-    print(*told, sep="\n")
+    print(*told, *told_of_stores, sep="\n")
     write(rows, Path(__file__).parent / "results.json")
     sys.exit(not all(row.holds for row in rows))

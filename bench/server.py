@@ -21,48 +21,14 @@ import time
 from functools import partial
 from pathlib import Path
 
+from contender import Rendezvous
 from harness import BENCH, in_turn, load, messaging_load, server
-from rendezvous import ONION_KEY
 from rows import Row, show
-
-from onion_rdv.protocol import BucketId, bucket_link
-from onion_rdv.protocol.exchange import FETCH_PATH, REPLY_BODY_SIZE, REPLY_SIZE, STORE_PATH
 
 CONNECTIONS = 16
 STORES_BESIDE_MAILBOX = 5
 FETCHES_BESIDE_BARE = 0.8
 MESSAGES_BESIDE_MAILBOX = 2
-
-
-class Rendezvous:
-    """One of our servers, in a directory of its own."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.socket = directory / "socket"
-        directory.mkdir()
-        self.link = b""
-
-    def command(self, *options: str) -> list[str | Path]:
-        return [sys.executable, BENCH / "rendezvous.py", self.directory, *options]
-
-    def ask(self, path: str, body: bytes) -> bytes:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(str(self.socket))
-            head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
-            connection.sendall(head.encode() + body)
-            reply = b""
-            while len(reply) < REPLY_SIZE:
-                reply += connection.recv(REPLY_SIZE)
-        return reply[-REPLY_BODY_SIZE:]
-
-    def fill(self) -> None:
-        """Store something that can be fetched."""
-        self.link = bucket_link(BucketId.decode(self.ask(STORE_PATH, os.urandom(256))[:12]), ONION_KEY)
-
-    def settle(self) -> None:
-        """Wait until links are computed: a fetch of nothing does."""
-        self.ask(FETCH_PATH, os.urandom(256))
 
 
 def free_port() -> int:
@@ -133,8 +99,8 @@ class Measurement:
             measured = in_turn(contenders, self.rounds)
         self._conclude(measured)
 
-    def _load(self, kind: str, address: Path | int, link: bytes = b"") -> float:
-        return load(kind, address, seconds=self.seconds, connections=CONNECTIONS, link=link)
+    def _load(self, kind: str, address: Path | int, *links: bytes) -> float:
+        return load(kind, address, seconds=self.seconds, connections=CONNECTIONS, links=links)
 
     def _stores(self, target: Rendezvous) -> float:
         stores = self._load("store", target.socket)

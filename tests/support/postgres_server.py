@@ -31,8 +31,10 @@ def find_program(name: str) -> str:
 class PostgresServer:
     """A cluster of its own, as a process that ends with this one."""
 
-    def __init__(self) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="pg-"))
+    def __init__(self, directory: Path | None = None, **settings: str) -> None:
+        """Make it in a new directory (inside another one if it is named); ``settings`` are as in postgresql.conf."""
+        self.directory = Path(tempfile.mkdtemp(prefix="pg-", dir=directory))
+        self._settings = {"listen_addresses": "", "unix_socket_directories": str(self.directory), **settings}
         self._databases = 0
         self._process: subprocess.Popen[bytes] | None = None
         if os.geteuid() == 0:
@@ -49,8 +51,7 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        settings = ("listen_addresses=", f"unix_socket_directories={self.directory}", "shared_buffers=32MB")
-        arguments = [part for setting in settings for part in ("-c", setting)]
+        arguments = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 self._command("postgres", "-D", "data", *arguments), stdout=log, stderr=log, cwd=self.directory

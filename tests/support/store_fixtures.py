@@ -28,7 +28,7 @@ def clock() -> Clock:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """Run a PostgreSQL; what a test stops it starts again."""
-    server = PostgresServer()
+    server = PostgresServer(shared_buffers="32MB")
     try:
         server.start()
         yield server

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from postgres_server import PostgresServer
 
 CONNECTIONS = 8
-ROUNDS = 6
+ROUNDS = 4
 
 SERVER = """
 import asyncio, sys

@@ -111,4 +111,4 @@ def test_the_store_does_as_its_model(open_in: OpenStore, tmp_path: Path, monkeyp
         directory = tmp_path
         open_it = staticmethod(open_in)
 
-    run_state_machine_as_test(Machine, settings=settings(max_examples=30, stateful_step_count=20, deadline=None))
+    run_state_machine_as_test(Machine, settings=settings(max_examples=20, stateful_step_count=20, deadline=None))
