@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from onion_rdv.cli.kinds import OnionAddress
+from onion_rdv.cli.kinds import DATABASE, OnionAddress, OwnSocketPath
 from onion_rdv.cli.settings import SERVE, option, state_directory
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 admin_socket_option = option(
     "--admin-socket",
     table=SERVE,
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OwnSocketPath(),
     metavar="PATH",
     help="Unix socket where the server's operator asks. Default: admin.socket in the state directory.",
 )
@@ -26,6 +26,7 @@ admin_socket_option = option(
 database_option = option(
     "--database",
     table=SERVE,
+    type=DATABASE,
     secret=True,
     metavar="URL",
     hidden=True,

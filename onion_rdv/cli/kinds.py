@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from onion_rdv.cli.settings import variable_of
+from onion_rdv.errors import RdvError, SettingsError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -20,9 +23,15 @@ class Checked(click.ParamType[str]):
     def __init__(self, check: Callable[[str], object]) -> None:
         self._check = check
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Give the text as it came."""
-        self._check(value)
+        try:
+            self._check(value)
+        except RdvError as error:
+            variable = variable_of(param, ctx)
+            if variable is None:
+                raise
+            raise SettingsError(f"{variable}: {error.message}", hint=error.hint) from None
         return str(value)
 
 
@@ -36,6 +45,22 @@ class OnionAddress(click.ParamType[str]):
         from onion_rdv.protocol import decode_onion_address, encode_onion_address
 
         return encode_onion_address(decode_onion_address(str(value)))
+
+
+class OwnSocketPath(click.Path):
+    """The place of a Unix socket of ours; made absolute."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Give the path; raises :class:`~onion_rdv.errors.SettingsError` for one that is too long for a socket."""
+        from onion_rdv.tor.control.address import UNIX_PATH_BYTES
+
+        path = Path(os.fsdecode(super().convert(value, param, ctx))).absolute()
+        if len(os.fsencode(path)) > UNIX_PATH_BYTES:
+            raise SettingsError(f"a Unix socket's path has at most {UNIX_PATH_BYTES} bytes, and {path} has more")
+        return path
 
 
 class SocketPath(click.Path):
@@ -77,6 +102,12 @@ def _control_port(text: str) -> None:
     ControlAddress.parse(text)
 
 
+def _database(text: str) -> None:
+    from onion_rdv.rendezvous.postgres_address import DatabaseAddress
+
+    DatabaseAddress.parse(text)
+
+
 def _client_key(text: str) -> None:
     from onion_rdv.tor.onion_service import ServiceSettings
 
@@ -88,4 +119,5 @@ RENDEZVOUS_SERVER = Checked(_rendezvous_server)
 MESSAGING_SERVER = Checked(_messaging_server)
 SOCKS_PORT = Checked(_socks_port)
 CONTROL_PORT = Checked(_control_port)
+DATABASE = Checked(_database)
 CLIENT_KEY = Checked(_client_key)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from onion_rdv import __version__
+from onion_rdv.cli.settings import variable_of
 from onion_rdv.cli.settings_file import SettingsFile
 from onion_rdv.cli.terminal import complain
 from onion_rdv.cli.usage import USAGE
@@ -93,7 +94,9 @@ def _as_usage_error(error: click.ClickException) -> UsageError:
     context = getattr(error, "ctx", None)
     where = context.command_path if context is not None else "onion-rdv"
     message = error.format_message().rstrip(".").replace("\n", " ")
-    return UsageError(message[:1].lower() + message[1:], hint=f"see {where} --help")
+    message = message[:1].lower() + message[1:]
+    variable = variable_of(error.param, context) if isinstance(error, click.BadParameter) else None
+    return UsageError(message if variable is None else f"{variable}: {message}", hint=f"see {where} --help")
 
 
 def _describe_bug(error: Exception) -> str:

@@ -16,7 +16,7 @@ from onion_rdv.cli.settings_origin import naming_origins, show_settings
 from onion_rdv.cli.withdraw import take_back, withdraw_options
 from onion_rdv.errors import UsageError
 from onion_rdv.protocol.short_link import SMP_PORT
-from onion_rdv.smp.server.queue_store import DEFAULT_LIFETIME
+from onion_rdv.smp.server.lifetime import DEFAULT_LIFETIME
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from onion_rdv.cli.administration import admin_socket_option, database_option, front_option
+from onion_rdv.cli.kinds import OwnSocketPath
 from onion_rdv.cli.open_files import allow_open_files
 from onion_rdv.cli.service_options import keeping_options, onion_options, onion_settings
 from onion_rdv.cli.service_run import run_service
@@ -18,6 +18,8 @@ from onion_rdv.rendezvous.limits import DEFAULT_MAX_CIRCUIT_STORES, DEFAULT_MAX_
 from onion_rdv.rendezvous.rules import DEFAULT_LIFETIME, DEFAULT_MAX_NEW_BUCKETS, DEFAULT_WINDOW
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from onion_rdv.tor.onion_service.hosting import Ready
 
 
@@ -92,7 +94,7 @@ if TYPE_CHECKING:
 @option(
     "--metrics-socket",
     table=SERVE,
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OwnSocketPath(),
     metavar="PATH",
     hidden=True,
     help="Unix socket where Prometheus finds sums. Default: none.",

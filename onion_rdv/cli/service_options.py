@@ -115,7 +115,7 @@ def onion_settings(options: Mapping[str, Any], state_directory: Path) -> dict[st
         "state_directory": state_directory,
         "socket": options["listen"],
         "port": options["port"],
-        "onion_service_dir": options["onion_service_dir"],
+        "onion_service_dir": options["onion_service_dir"] and options["onion_service_dir"].absolute(),
         "max_streams": options["max_streams"],
         "proof_of_work": options["proof_of_work"],
         "authorized_clients": options["authorized_client"],

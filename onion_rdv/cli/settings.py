@@ -11,6 +11,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,6 +91,14 @@ def settings_of(command: click.Command) -> Iterator[Setting]:
                 yield from settings_of(one)
     else:
         yield from (parameter for parameter in command.params if isinstance(parameter, Setting))
+
+
+def variable_of(parameter: click.Parameter | None, context: click.Context | None) -> str | None:
+    """Give the variable that an option's value came from, where it came from one."""
+    if not isinstance(parameter, Setting) or context is None:
+        return None
+    source = context.get_parameter_source(str(parameter.name))
+    return str(parameter.envvar) if source is ParameterSource.ENVIRONMENT else None
 
 
 def state_directory(named: Path | None) -> Path:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
+from onion_rdv.errors import SettingsError
 from onion_rdv.protocol import DEFAULT_PORT, decode_onion_address
 from onion_rdv.protocol.onion import authority
 from onion_rdv.rendezvous.admin.client import ADMIN_SOCKET
@@ -70,6 +71,13 @@ class ServerSettings(HostSettings):
         _ = self.rules
         if self.database is not None:
             DatabaseAddress.parse(self.database)
+        sockets = [socket for socket in (self.socket, self.admin_socket, self.metrics_socket) if socket is not None]
+        if len(set(sockets)) < len(sockets):
+            raise SettingsError(
+                "two sockets have the same path",
+                hint="give each a name of its own",
+                settings=("listen", "admin_socket", "metrics_socket"),
+            )
 
     @property
     def circuits(self) -> CircuitLimits | None:

@@ -81,6 +81,61 @@ def test_a_lifetime_that_is_too_short_for_the_window(
         assert f"longer than they are open (window from the default, lifetime from {file}, line 3)" in said
 
 
+def test_what_does_not_fit_together_says_where_each_came_from(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "server.toml"
+    file.write_text('[serve]\nlisten = "/run/a"\nadmin_socket = "/run/b"\n')
+    monkeypatch.setenv("ONION_RDV_METRICS_SOCKET", "/run/a")
+    assert main(["serve", "--check-config"]) == 2
+    said = capsys.readouterr().err
+    assert "two sockets have the same path" in said
+    assert f"listen from {file}, line 2" in said
+    assert "metrics_socket from ONION_RDV_METRICS_SOCKET" in said
+    file.write_text("[serve]\ncircuit_ids = true\n")
+    assert main(["serve", "--check-config"]) == 2
+    assert f"circuit_ids from {file}, line 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("ONION_RDV_PORT", "65536", "ONION_RDV_PORT: "),
+        ("ONION_RDV_CONTROL", "tor.example:9051", "ONION_RDV_CONTROL: "),
+        ("ONION_RDV_AUTHORIZED_CLIENT", "hush", "ONION_RDV_AUTHORIZED_CLIENT: "),
+        ("ONION_RDV_DATABASE", "mysql://a:hush@b/c", "ONION_RDV_DATABASE: "),
+        ("ONION_RDV_ADMIN_SOCKET", "/" + "x" * 107, "has at most 107 bytes"),
+    ],
+)
+def test_a_variable_that_is_wrong_is_named(
+    variable: str,
+    value: str,
+    says: str,
+    state: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert main(["serve", "--check-config"]) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert "hush" not in said
+
+
+def test_a_password_is_not_shown(state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "server.toml").write_text('[serve]\ndatabase = "postgresql://a:hush@b/c"\n')
+    for more in ([], ["--json"]):
+        assert main(["serve", "--check-config", *more]) == 0
+        printed = capsys.readouterr()
+        assert "hush" not in printed.out + printed.err
+        assert "server.toml, line 2" in printed.out
+    (tmp_path / "server.toml").write_text('[serve]\ndatabase = "postgres:a:hush@b/c"\n')
+    assert main(["serve", "--check-config"]) == 2
+    said = capsys.readouterr().err
+    assert "server.toml, line 2: database: " in said
+    assert "hush" not in said
+
+
 def test_a_key_that_cannot_be_used(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     key = state / "server" / KEY_FILE
     key.parent.mkdir(parents=True)

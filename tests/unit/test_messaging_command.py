@@ -10,7 +10,7 @@ from command_line import environment, onion_rdv
 from offline_tor import offline_tor
 
 from onion_rdv.smp.server.certificates import IDENTITY_FILE
-from onion_rdv.smp.server.queue_store import DEFAULT_LIFETIME
+from onion_rdv.smp.server.lifetime import DEFAULT_LIFETIME
 from onion_rdv.smp.server.service import MessagingSettings
 
 if TYPE_CHECKING:

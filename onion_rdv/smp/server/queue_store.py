@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from onion_rdv.errors import StoreError
+from onion_rdv.smp.server.lifetime import DEFAULT_LIFETIME
 from onion_rdv.smp.server.queue_cache import QueueCache
 from onion_rdv.smp.server.queue_thread import Done, FileThread, Job
 from onion_rdv.storage.jobs import settle
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from onion_rdv.smp.wire.keys import PublicKey
 
 _T = TypeVar("_T")
-
-DEFAULT_LIFETIME = 21 * 24 * 3600
-"""Seconds for which a message waits (simplexmq's default too)."""
 
 _KNOWN_QUEUES = 16_384
 """Queues known without looking into the file: some 16 MiB."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 from onion_rdv.protocol.short_link import SMP_PORT
 from onion_rdv.smp.server.face import MessagingFace
 from onion_rdv.smp.server.house import House
-from onion_rdv.smp.server.queue_store import DEFAULT_LIFETIME, QueueStore
+from onion_rdv.smp.server.lifetime import DEFAULT_LIFETIME
+from onion_rdv.smp.server.queue_store import QueueStore
 from onion_rdv.smp.wire.address import SmpServer
 from onion_rdv.tor.onion_service.hosting import Hosting, HostSettings, Ready, host
 from onion_rdv.tor.progress import Progress, silent

@@ -15,7 +15,8 @@ USUAL_ADDRESSES = ("unix:/run/tor/control", "unix:/var/run/tor/control", "127.0.
 """Where Debian's tor, a tor with ``ControlPort 9051`` and Tor Browser's tor listen."""
 
 _UNIX = "unix:"
-_UNIX_PATH_BYTES = 107  # sun_path in unix(7), without its closing zero
+UNIX_PATH_BYTES = 107
+"""Bytes that the path of a Unix socket has at most: ``sun_path`` in unix(7), without its closing zero."""
 _TCP = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:]+)\]|(?P<v4>[0-9.]+|localhost)):(?P<port>[0-9]{1,5})")
 
 
@@ -45,7 +46,7 @@ class ControlAddress:
     @classmethod
     def _parse_unix(cls, text: str) -> Self | None:
         path = text.removeprefix(_UNIX)
-        if not path.startswith("/") or "\0" in path or len(os.fsencode(path)) > _UNIX_PATH_BYTES:
+        if not path.startswith("/") or "\0" in path or len(os.fsencode(path)) > UNIX_PATH_BYTES:
             return None
         return cls(path)
 

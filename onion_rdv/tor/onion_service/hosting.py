@@ -93,6 +93,7 @@ class HostSettings:
             raise SettingsError(
                 "a server behind a front needs a HiddenServiceDir, and cannot have authorized clients",
                 hint="name the directory with --onion-service-dir; Onionbalance knows no client authorization",
+                settings=("front", "onion_service_dir", "authorized_client"),
             )
         if self.circuit_ids and self.onion_service_dir is None:
             raise SettingsError(

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Self
 
 from onion_rdv.errors import SettingsError
 from onion_rdv.tor.client_authorization import public_keys
+from onion_rdv.tor.control.address import UNIX_PATH_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
 _LOOPBACK = re.compile(r"(?:127\.0\.0\.1|\[::1\]):([0-9]{1,5})")
-_UNIX_PATH_BYTES = 107  # sun_path in unix(7), without its closing zero
 _NOT_IN_COMMANDS = re.compile(r"""[^!-~]|["'\\#]""")  # tor reads ADD_ONION's arguments without quotes or escapes
 
 
@@ -67,10 +67,10 @@ class ServiceSettings:
 def _check_target(target: Path | str) -> None:
     if isinstance(target, Path):
         text = str(target)
-        if not target.is_absolute() or _NOT_IN_COMMANDS.search(text) or len(os.fsencode(text)) > _UNIX_PATH_BYTES:
+        if not target.is_absolute() or _NOT_IN_COMMANDS.search(text) or len(os.fsencode(text)) > UNIX_PATH_BYTES:
             raise SettingsError(
                 f"tor cannot be given the Unix socket {text!r}",
-                hint=f"put it at an absolute path of at most {_UNIX_PATH_BYTES} characters of plain ASCII, "
+                hint=f"put it at an absolute path of at most {UNIX_PATH_BYTES} characters of plain ASCII, "
                 "without spaces, quotes, # and backslashes",
             )
         return
