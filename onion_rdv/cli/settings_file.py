@@ -144,12 +144,20 @@ def find(command: str) -> Path | None:
 
     named = os.environ.get(VARIABLE)
     if named:
-        if not Path(named).exists():
+        if not _is_there(Path(named)):
             raise SettingsError(f"there is no file {named}, which {VARIABLE} names")
         return Path(named)
     own = platformdirs.user_config_path("onion-rdv") / "config.toml"
     files = (own, SYSTEM_FILE) if command in OPERATORS else (own,)
-    return next((file for file in files if file.exists()), None)
+    return next((file for file in files if _is_there(file)), None)
+
+
+def _is_there(file: Path) -> bool:
+    """Tell whether there is a file; one that may not be looked for counts as there, and reading it says why not."""
+    try:
+        return file.exists()
+    except OSError:
+        return True
 
 
 def _convert(setting: Setting, value: object, where: str) -> None:

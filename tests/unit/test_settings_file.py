@@ -119,6 +119,13 @@ def test_a_file_that_cannot_be_read(file: Path) -> None:
         load("offer")
 
 
+def test_a_file_that_cannot_even_be_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / ("x" * 300)))  # no more than another's home
+    with pytest.raises(SettingsError, match=r"config.toml cannot be read \(File name too long\)"):
+        load("serve")
+
+
 def test_which_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
