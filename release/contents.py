@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MAINTAINER = "The onion-rdv maintainers <onion-rdv@localhost>"
 
 SETTINGS = "/etc/onion-rdv/server.toml"
+APPARMOR = "/etc/apparmor.d/abstractions/onion-rdv"
 
 _PACKAGES = "/usr/lib/onion-rdv"  # the launcher and the maintainer scripts name it too
 _UNITS = "/lib/systemd/system"  # Debian 12's
@@ -56,6 +57,7 @@ def _servers(tree: Tree) -> None:
     for directory in ("sysusers.d", "tmpfiles.d"):
         tree.copy(ROOT / "systemd" / directory, f"/usr/lib/{directory}")
     tree.copy(ROOT / "etc" / "server.toml", SETTINGS, mode=0o640)
+    tree.copy(ROOT / "etc" / APPARMOR.removeprefix("/etc/"), APPARMOR)
 
 
 def _documentation(tree: Tree, version: str, epoch: int) -> None:

@@ -49,5 +49,5 @@ def _check_this_machine() -> None:
 
 def _pip(*arguments: str | Path) -> None:
     """Install without fetching anything that builds packages: the build lock's packages are here already."""
-    options = ("--quiet", "--disable-pip-version-check", "--no-build-isolation", "--no-compile", "--upgrade")
+    options = ("-qq", "--disable-pip-version-check", "--no-build-isolation", "--no-compile", "--upgrade")
     subprocess.run([sys.executable, "-m", "pip", "install", *options, *arguments], check=True)
