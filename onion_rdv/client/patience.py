@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import time
 from typing import TYPE_CHECKING
@@ -46,7 +47,7 @@ class Patience:
         pause = pause_after(self._tries, self._chance())
         if time.monotonic() + pause >= self.deadline:
             raise self._end() from busy
-        self._tell(f"the server is busy; asking it again in {pause:.0f} s")
+        self._tell(f"the server is busy; asking it again in {math.ceil(pause)} s")
         await asyncio.sleep(pause)
 
     def end(self, error: ServerUnreachable) -> ServerUnreachable:

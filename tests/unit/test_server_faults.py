@@ -15,7 +15,7 @@ from command_line import environment, onion_rdv
 from offline_server import OfflineServer, on_a_read_only_disk, on_a_small_disk, serving_offline
 from offline_tor import COOKIE, offline_tor
 
-from onion_rdv.protocol import ENTRY_SIZE, BucketId, bucket_link, decode_onion_address
+from onion_rdv.protocol import BUCKET_ENTRIES, ENTRY_SIZE, BucketId, bucket_link, decode_onion_address
 from onion_rdv.protocol.bucket import entries
 from onion_rdv.protocol.exchange import REPLY_SIZE
 from onion_rdv.rendezvous.opening import STORE_FILE
@@ -167,6 +167,18 @@ async def test_a_clock_that_is_set_by_a_day(env: dict[str, str], state: Path, tm
 
 
 # The clients
+
+
+async def test_a_flood_that_would_open_too_many_buckets_is_told_to_wait(env: dict[str, str], state: Path) -> None:
+    async with serving_offline(state, "--max-new-buckets", "2", env=env) as server:
+        acknowledged = dict([await store_one(server) for _ in range(2 * BUCKET_ENTRIES)])
+        assert None not in acknowledged.values()
+        for _ in range(3):
+            assert (await store_one(server))[1] is None
+        kept_ones = {entry: bucket_id for entry, bucket_id in acknowledged.items() if bucket_id is not None}
+        assert await kept(server, state / "server", kept_ones)
+        await server.wait_for("too many new buckets were opened in a short time: 2 in a minute")
+    assert len([line for line in server.said if "raise max_new_buckets" in line]) == 1
 
 
 async def test_slow_clients_are_cut_off_and_others_are_served(env: dict[str, str], state: Path) -> None:
