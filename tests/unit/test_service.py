@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import example_torrc
 import pytest
 from command_line import COMMAND, environment, onion_rdv
 from offline_tor import offline_tor
@@ -84,9 +85,11 @@ async def test_a_store_of_another_service(env: dict[str, str], tmp_path: Path) -
     assert "another" in result.stderr
 
 
-def test_the_torrc_that_ships_is_right(tmp_path: Path) -> None:
-    torrc = Path(__file__).parent.parent.parent / "torrc.example"
-    command = ["tor", "--verify-config", "-f", str(torrc), "--DataDirectory", str(tmp_path)]
+@pytest.mark.parametrize("with_service", [False, True])
+def test_the_torrc_that_ships_is_right(tmp_path: Path, with_service: bool) -> None:
+    torrc = example_torrc.written(tmp_path, with_service=with_service)
+    assert ("\nHiddenServiceDir" in torrc.read_text()) == with_service
+    command = [*example_torrc.command(tmp_path, torrc), "--verify-config"]
     said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     assert "Configuration was valid" in said
     complaints = [line for line in said.splitlines() if "[warn]" in line and "as root" not in line]
