@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from onion_rdv.errors import NoTor, SettingsError
+from onion_rdv.tor.client_authorization import narrows
 from onion_rdv.tor.onion_service.publication import publish
 from onion_rdv.tor.progress import silent
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 PUBLISH_SECONDS = 180.0
 _FIRST_PAUSE = 0.25
 _LONGEST_PAUSE = 30.0
+_REVISION_SECONDS = 1.5
 
 
 def _nothing(state: str) -> None:
@@ -51,6 +53,7 @@ class OnionService:
         self._timeout = timeout
         self._control: Control | None = None
         self._published: Provided | None = None
+        self._published_at = float("-inf")
         self._stopping = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._state = "publishing"
@@ -111,6 +114,7 @@ class OnionService:
     async def _publish_over(self, control: Control) -> None:
         self._tor_version = str(await control.version())
         self._published = await publish(control, self._way.provide, progress=self._progress, timeout=self._timeout)
+        self._published_at = asyncio.get_running_loop().time()
         self._enter("published")
 
     async def replace_clients(self, keys: Collection[str]) -> bool:
@@ -125,6 +129,8 @@ class OnionService:
         before = self._way.clients
         if not self._way.replace_clients(keys):
             return self._control is not None
+        if not narrows(before, self._way.clients):
+            await self._until_another_second()
         control = self._control
         if control is None:
             return False
@@ -140,6 +146,15 @@ class OnionService:
             await self._drop_control()
             return False
         return True
+
+    async def _until_another_second(self) -> None:
+        """Wait until directories take another descriptor with the same introduction points.
+
+        They refuse one that is not newer by its revision counter, which counts seconds (rend-spec, "Deriving
+        revision counters"), and tor does not offer it again for an hour. New introduction points take longer.
+        """
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(self._published_at + _REVISION_SECONDS - loop.time())
 
     async def keep(self) -> None:
         """Keep the service published until :meth:`stop`; publish it first where that was not done.
