@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
 import subprocess
 import sys
@@ -18,8 +19,8 @@ BENCH = Path(__file__).parent
 
 
 @contextlib.contextmanager
-def server(*command: str | Path, ready: Callable[[], bool] | None = None) -> Iterator[None]:
-    """Run a server; it is ready when ``ready`` says so, or when it prints a line."""
+def server(*command: str | Path, ready: Callable[[], bool] | None = None) -> Iterator[int]:
+    """Run a server, and give its process id; it is ready when ``ready`` says so, or when it prints a line."""
     with subprocess.Popen(
         list(map(str, command)),
         stdout=subprocess.DEVNULL if ready else subprocess.PIPE,
@@ -31,7 +32,7 @@ def server(*command: str | Path, ready: Callable[[], bool] | None = None) -> Ite
                 _wait(ready, process)
             elif not process.stdout or not process.stdout.readline():
                 raise RuntimeError(f"{command[1]} did not start")
-            yield
+            yield process.pid
         finally:
             process.terminate()
 
@@ -71,3 +72,31 @@ def in_turn(contenders: Mapping[str, Callable[[], float]], rounds: int) -> dict[
         for name in random.sample(list(contenders), len(contenders)):
             measured[name].append(contenders[name]())
     return measured
+
+
+_TICK = os.sysconf("SC_CLK_TCK")
+
+
+def processor_seconds(process: int) -> tuple[float, float]:
+    """Give how long a process has kept processors busy: its main thread, and all its others together (proc(5))."""
+    main = others = 0.0
+    for thread in Path(f"/proc/{process}/task").iterdir():
+        used = sum(_times(thread)[:2])
+        if int(thread.name) == process:
+            main += used
+        else:
+            others += used
+    return main, others
+
+
+def family_seconds(process: int) -> float:
+    """Give how long a process, its children and those that have ended kept processors busy."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    living = sum(sum(_times(Path(f"/proc/{child}"))) for child in children)
+    return living + sum(_times(Path(f"/proc/{process}")))
+
+
+def _times(place: Path) -> list[float]:
+    """Read utime, stime and, of children that have ended, cutime and cstime."""
+    fields = (place / "stat").read_text().rpartition(")")[2].split()
+    return [int(field) / _TICK for field in fields[11:15]]

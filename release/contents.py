@@ -63,7 +63,8 @@ def _servers(tree: Tree) -> None:
 def _documentation(tree: Tree, version: str, epoch: int) -> None:
     for name, text in manual.pages(epoch).items():
         tree.write(f"/usr/share/man/man{name[-1]}/{name}.gz", text)
-    tree.copy(ROOT / "docs", f"{_DOC}/docs")
+    for name in ("docs", "scale-out"):
+        tree.copy(ROOT / name, f"{_DOC}/{name}")
     for name in ("README.md", "torrc.example"):
         tree.copy(ROOT / name, f"{_DOC}/{name}")
     tree.write(f"{_DOC}/changelog.gz", (ROOT / "CHANGELOG.md").read_text())

@@ -1,0 +1,150 @@
+"""What one introduction costs the tor of an onion service: measured on a private network, all of it on this machine.
+
+How many clients are served a second says little where client, relays and service share the processors; what the
+service's tor uses of a processor for each of them says how many one such tor can serve. Its main thread does all of
+that, so a second of that thread is the limit, however many processors there are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import secrets
+import tempfile
+import time
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness import processor_seconds
+
+from onion_rdv.errors import RdvError
+from onion_rdv.protocol.exchange import REPLY_SIZE, REQUEST_BODY_SIZE
+from onion_rdv.tor import testnet
+from onion_rdv.tor.control import Control, connect
+from onion_rdv.tor.onion_service import EphemeralService, OnionService, ServiceSettings
+from onion_rdv.tor.socks import SocksPort, open_stream
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+CLIENTS = 32
+_TIMEOUT = 30.0
+_REQUEST = os.urandom(REQUEST_BODY_SIZE)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What was measured; ``served`` clients, each over a circuit of its own."""
+
+    served: int
+    failed: int
+    seconds: float
+    main_thread_seconds: float
+    other_threads_seconds: float
+
+    @property
+    def main_thread_ms(self) -> float:
+        """Milliseconds of the main thread for one client."""
+        return 1000 * self.main_thread_seconds / self.served
+
+    @property
+    def most_a_second(self) -> float:
+        """How many clients a second keep the main thread busy."""
+        return self.served / self.main_thread_seconds
+
+
+@asynccontextmanager
+async def answering(path: Path) -> AsyncIterator[None]:
+    """Answer as a rendezvous server does, as far as tor can see: a reply of the same size."""
+    reply = bytes(REPLY_SIZE)
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readexactly(REQUEST_BODY_SIZE)
+            writer.write(reply)
+            await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    async with await asyncio.start_unix_server(respond, path):
+        yield
+
+
+async def fetch(socks: SocksPort, address: str) -> None:
+    """Be served once, over a circuit that nobody else uses."""
+    reader, writer = await open_stream(socks, address, 80, timeout=_TIMEOUT)
+    try:
+        writer.write(_REQUEST)
+        async with asyncio.timeout(_TIMEOUT):
+            await reader.readexactly(REPLY_SIZE)
+    finally:
+        writer.close()
+
+
+async def load(socks: SocksPort, address: str, until: float) -> tuple[int, int]:
+    """Be served again and again; gives how often that went well, and how often it did not."""
+    served = failed = 0
+    while time.monotonic() < until:
+        try:
+            await fetch(socks, address)
+        except (RdvError, TimeoutError, asyncio.IncompleteReadError, ConnectionError):
+            failed += 1
+        else:
+            served += 1
+    return served, failed
+
+
+async def measure_on(network: testnet.Network, directory: Path, seconds: float) -> Cost:
+    async def open_control() -> Control:
+        return await connect(network.service_control)
+
+    socks = SocksPort.parse(network.client_socks)
+    path = directory / "socket"
+    # Without proof of work, as behind a front; at no effort it costs nothing that could be measured.
+    way = EphemeralService(ServiceSettings(path, proof_of_work=False), directory / f"key-{secrets.token_hex(4)}")
+    service = OnionService(way, open_control)
+    async with answering(path), await open_control() as control:
+        tor = int(await control.info("process/pid"))
+        await service.publish()
+        try:
+            await load(socks, service.address, time.monotonic() + 3)  # the client has the descriptor after that
+            main, others = processor_seconds(tor)
+            started = time.monotonic()
+            done = await asyncio.gather(*(load(socks, service.address, started + seconds) for _ in range(CLIENTS)))
+            took = time.monotonic() - started
+            main_after, others_after = processor_seconds(tor)
+        finally:
+            await service.stop()
+    return Cost(
+        sum(served for served, _ in done),
+        sum(failed for _, failed in done),
+        took,
+        main_after - main,
+        others_after - others,
+    )
+
+
+def measure(seconds: float = 20.0) -> Cost:
+    """Measure in less than a minute."""
+    with tempfile.TemporaryDirectory() as directory, testnet.Keeper() as keeper:
+        return asyncio.run(measure_on(keeper.network, Path(directory), seconds))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=20.0)
+    cost = measure(parser.parse_args().seconds)
+    print(json.dumps(asdict(cost)))
+    print(
+        f"{cost.main_thread_ms:.2f} ms of tor's main thread for a client: at most {cost.most_a_second:.0f} a second"
+    )
+
+
+if __name__ == "__main__":
+    main()
