@@ -9,7 +9,7 @@ import click
 
 from onion_rdv.cli.kinds import READABLE_FILE
 from onion_rdv.cli.secret_input import read_secret_file
-from onion_rdv.cli.service_options import keeping_options, onion_options, onion_settings
+from onion_rdv.cli.service_options import LONGEST_TIME, keeping_options, onion_options, onion_settings
 from onion_rdv.cli.service_run import run_service
 from onion_rdv.cli.settings import EPILOG, MESSAGING, option, state_directory
 from onion_rdv.cli.settings_origin import naming_origins, show_settings
@@ -43,7 +43,7 @@ def messaging() -> None:
 @option(
     "--lifetime",
     table=MESSAGING,
-    type=click.IntRange(min=60),
+    type=click.IntRange(60, LONGEST_TIME),
     default=DEFAULT_LIFETIME,
     show_default=True,
     metavar="SECONDS",

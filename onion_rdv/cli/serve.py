@@ -10,7 +10,7 @@ import click
 from onion_rdv.cli.administration import admin_socket_option, database_option, front_option
 from onion_rdv.cli.kinds import OwnSocketPath
 from onion_rdv.cli.open_files import allow_open_files
-from onion_rdv.cli.service_options import keeping_options, onion_options, onion_settings
+from onion_rdv.cli.service_options import LONGEST_TIME, keeping_options, onion_options, onion_settings
 from onion_rdv.cli.service_run import run_service
 from onion_rdv.cli.settings import EPILOG, SERVE, option, state_directory
 from onion_rdv.cli.settings_origin import naming_origins, show_settings
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @option(
     "--window",
     table=SERVE,
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, LONGEST_TIME),
     default=DEFAULT_WINDOW,
     show_default=True,
     metavar="SECONDS",
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @option(
     "--lifetime",
     table=SERVE,
-    type=click.IntRange(min=2),
+    type=click.IntRange(2, LONGEST_TIME),
     default=DEFAULT_LIFETIME,
     show_default=True,
     metavar="SECONDS",
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 @option(
     "--max-new-buckets",
     table=SERVE,
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, 1_000_000),
     default=DEFAULT_MAX_NEW_BUCKETS,
     show_default=True,
     metavar="N",
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 @option(
     "--max-circuit-stores",
     table=SERVE,
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, 1_000_000),
     default=DEFAULT_MAX_CIRCUIT_STORES,
     show_default=True,
     metavar="N",

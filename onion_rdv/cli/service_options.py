@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 _DEFAULT_MAX_STREAMS = 16
 
+LONGEST_TIME = 10 * 366 * 86400
+"""Seconds that anything can be set to: ten years."""
+
 
 def authorized_client_option(table: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declare the option that names clients."""

@@ -64,6 +64,8 @@ class SettingsFile:
             line = place["line"] if place and place["line"] else text.count("\n") + 1
             said = _PLACE.sub("", said)
             raise SettingsError(f"{path}, line {line}: {said[:1].lower() + said[1:]}") from None
+        except (ValueError, RecursionError):  # numbers with thousands of digits, lists in lists in lists
+            raise SettingsError(f"{path} holds what no setting can be") from None
 
     def values(self, command: click.Command) -> dict[str, Any]:
         """Give the values for a command, as click wants its defaults: by name, or for a group by command."""
@@ -118,11 +120,10 @@ class SettingsFile:
             place = next((i for i, one in enumerate(items) if not isinstance(one, str)), None)
             raise SettingsError(f"{self._where(setting.table, name, place)}: {name} has to be {setting.kind}")
         for place, one in enumerate(value) if isinstance(value, list) else ((None, value),):
-            where = f"{self._where(setting.table, name, place)}: {name}"
-            if one == "":
-                raise SettingsError(f"{where} is empty", hint="take the line away for the default")
-            if looks or not isinstance(setting.type, click.Path):
-                _convert(setting, one, where)
+            wrong = _what_is_wrong(setting, one, looks=looks)
+            if wrong is not None:
+                where = self._where(setting.table, name, place)
+                raise SettingsError(f"{where}: {name}: {wrong.detail}", hint=wrong.hint)
 
     def _table(self, name: str | None) -> Mapping[str, Any]:
         if name is None:
@@ -160,12 +161,19 @@ def _is_there(file: Path) -> bool:
         return True
 
 
-def _convert(setting: Setting, value: object, where: str) -> None:
-    """Have click and the setting's own check look at one value."""
+def _what_is_wrong(setting: Setting, value: object, *, looks: bool) -> SettingsError | None:
+    """Have click and the setting's own check look at one value, and, where asked for, at what is at a path."""
+    if value == "":
+        return SettingsError("it is empty", hint="take the line away for the default")
+    if isinstance(value, str) and "\0" in value:
+        return SettingsError("it has a zero byte")
+    if isinstance(setting.type, click.Path) and not looks:
+        return None
     try:
         setting.type.convert(value, setting, None)
     except RdvError as error:
-        raise SettingsError(f"{where}: {error.message}", hint=error.hint) from None
+        return SettingsError(error.message, hint=error.hint)
     except click.BadParameter as error:
         said = error.message.rstrip(".")
-        raise SettingsError(f"{where}: {said[:1].lower() + said[1:]}") from None
+        return SettingsError(said[:1].lower() + said[1:])
+    return None

@@ -16,17 +16,17 @@ def find_line(text: str, keys: Sequence[str], place: int | None = None) -> int:
     has the value. The text's beginnings are parsed until one has it.
     """
     lines = [f"{line}\n" for line in text.split("\n")]
-    first = 0  # of the statement that is being read
-    for number in range(1, len(lines) + 1):
+    first = 1  # line of the statement that is being read
+    for number, line in enumerate(lines, start=1):
+        if number == first and (not line.strip() or line.lstrip().startswith("#")):
+            first += 1
+            continue
         content = _parse("".join(lines[:number]))
         if content is None:
             continue  # in the middle of a list, or of a text of several lines
         if _holds(content, keys):
-            first = next(
-                i for i in range(first, number) if lines[i].strip() and not lines[i].lstrip().startswith("#")
-            )
-            return first + 1 if place is None else _find_item(lines, range(first + 1, number + 1), keys, place)
-        first = number
+            return first if place is None else _find_item(lines, range(first, number + 1), keys, place)
+        first = number + 1
     return max(1, len(lines))
 
 

@@ -74,7 +74,7 @@ def test_each_command_gets_its_own(file: Path) -> None:
         ("port = 1\nport = 2\n", "line 2: cannot overwrite a value"),
         ('torrc = "x\n', "line 1"),
         ("# \n[serve", "line 2"),
-        ('\n\nsocks = ""\n', "line 3: socks is empty"),
+        ('\n\nsocks = ""\n', "line 3: socks: it is empty"),
         ("[serve]\nport = 80\n\nmax_streams = 65536 # too many\n", "line 4: max_streams: .* is not in the range"),
         ("timeout = 0.5\n", "line 1: timeout: .* is not in the range"),
         ("timeout = nan\n", "line 1: timeout has to be a number"),
@@ -84,6 +84,8 @@ def test_each_command_gets_its_own(file: Path) -> None:
         ('socks = "tor.example:9050"\n', "line 1: socks: .*not the address of a SOCKS port"),
         ('messaging_server = "smp://x:hush@y"\n', "line 1: messaging_server: (?!.*hush)"),
         (f'[serve]\nauthorized_client = [\n\n  "{KEY}",\n  "{KEY}A" ]\n', "line 5: authorized_client: .*x25519"),
+        ('\ntorrc = "/x\\u0000"\n', "line 2: torrc: it has a zero byte"),
+        ("[serve]\nwindow = 99999999999999999999\n", "line 2: window: .* is not in the range"),
         ("serve.port = 80\nserve.lifetime = 1\n", "line 2: lifetime: "),
         ("serve = { port = 80, lifetime = 1 }\n", "line 1: lifetime: "),
     ],
@@ -117,6 +119,13 @@ def test_a_file_that_cannot_be_read(file: Path) -> None:
     file.mkdir()
     with pytest.raises(SettingsError, match=r"config.toml cannot be read"):
         load("offer")
+
+
+@pytest.mark.parametrize("value", ["[" * 5000 + "]" * 5000, "9" * 5000])
+def test_what_no_setting_can_be(value: str, file: Path) -> None:
+    file.write_text(f"port = {value}\n")
+    with pytest.raises(SettingsError, match=r"config.toml"):
+        load("serve")
 
 
 def test_a_file_that_cannot_even_be_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
