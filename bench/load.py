@@ -204,7 +204,7 @@ def main() -> None:
             case "store":
                 exchanges.append(HttpExchange("/v1/store"))
             case "fetch":
-                exchanges.append(HttpExchange("/v1/fetch", options.links))
+                exchanges.append(HttpExchange("/v1/fetch", options.links or [b""]))
             case _:
                 exchanges.append(MailboxExchange())
     address = ("127.0.0.1", int(options.address)) if options.address.isdigit() else options.address

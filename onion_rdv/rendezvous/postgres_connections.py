@@ -50,8 +50,8 @@ _SESSION = {
 class Connection(Protocol):
     """What is used of asyncpg's connections, which have no types."""
 
-    async def execute(self, query: str, *arguments: object) -> str:
-        """Do something; without arguments it may be several statements."""
+    async def execute(self, query: str, *arguments: object, timeout: float | None = None) -> str:
+        """Do something, for at most so many seconds; without arguments it may be several statements."""
 
     async def fetch(self, query: str, *arguments: object) -> list[Any]:
         """Give all rows."""

@@ -27,9 +27,13 @@ CREATE TABLE bucket (
 
 -- The 64 entries of each bucket, 16384 bytes; what is not an entry is random. Of the open bucket this is how it began:
 -- what was placed since is in the table below, so that a store writes its 256 bytes and not the whole bucket.
+-- Vacuuming soon lets new buckets overwrite erased ones.
 CREATE TABLE content (
     key bigint PRIMARY KEY,  -- bucket.key
     entries bytea NOT NULL CHECK (octet_length(entries) = 16384)
+) WITH (
+    autovacuum_vacuum_threshold = 256, autovacuum_vacuum_scale_factor = 0,
+    toast.autovacuum_vacuum_threshold = 2304, toast.autovacuum_vacuum_scale_factor = 0  -- 9 rows a bucket
 );
 ALTER TABLE content ALTER COLUMN entries SET STORAGE EXTERNAL;  -- nothing in it can be compressed
 

@@ -17,6 +17,9 @@ SCHEMA_VERSION = 1
 MIGRATIONS: Mapping[int, Sequence[str]] = {}
 """By the version that it begins from: the statements that lead to the next one."""
 
+_MIGRATION_PATIENCE = 3600.0
+"""Seconds for one statement of a migration."""
+
 _LOCK = 0x52445631  # "RDV1": of all advisory locks in the database, ours
 
 _LOOK = """
@@ -70,6 +73,8 @@ async def _take_up(connection: Connection, onion_key: bytes, name: str) -> None:
             f"{name} belongs to another onion service",
             hint="give each onion service a database of its own, or put its own key back",
         )
+    if version < SCHEMA_VERSION:
+        await connection.execute("SET LOCAL statement_timeout = 0")  # there may be much to do, and nobody waits
     for step in range(version, SCHEMA_VERSION):
         if step not in MIGRATIONS:
             raise StoreError(
@@ -77,5 +82,5 @@ async def _take_up(connection: Connection, onion_key: bytes, name: str) -> None:
                 hint="run a version between that one and this one first",
             )
         for statement in MIGRATIONS[step]:
-            await connection.execute(statement)
+            await connection.execute(statement, timeout=_MIGRATION_PATIENCE)
         await connection.execute("UPDATE version SET number = $1", step + 1)

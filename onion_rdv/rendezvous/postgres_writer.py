@@ -8,6 +8,7 @@ anything.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from onion_rdv.errors import StoreError, TooManyBuckets
@@ -16,7 +17,7 @@ from onion_rdv.rendezvous import postgres_tables as tables
 from onion_rdv.rendezvous.filling import FillingBucket
 from onion_rdv.rendezvous.store import StoredBucket
 from onion_rdv.storage.faults import again
-from onion_rdv.storage.jobs import settle
+from onion_rdv.storage.jobs import LONGEST_WAIT, settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,8 +54,10 @@ class Writer:
         self._more = asyncio.Event()
         self._ending = False
         self._lock = asyncio.Lock()  # one transaction at a time in this process, too
-        self._filling: FillingBucket | None = None  # the open bucket as this server left it
-        self._mark = 0  # that it left there
+        self._known: tuple[int, FillingBucket | None] = (
+            0,
+            None,
+        )  # the open bucket as it was left, and its mark
         self._last_count, self._last_duration = 0, 0.0  # of the last transaction: entries, and seconds that it took
 
     async def store(self, entry: bytes) -> StoredBucket:
@@ -88,23 +91,19 @@ class Writer:
         await self._commit([])
 
     async def _come_together(self) -> None:
-        """Wait for an entry, and then for as many as the last time, for at most half the time that took.
+        """Wait for an entry, and then for as many as the last time, for at most half the time that this took.
 
         Who has just been answered and asks again comes a moment after this; see ``storage/jobs.py``.
         """
-        loop = asyncio.get_running_loop()
-        deadline = loop.time()
-        while not self._ending and len(self._waiting) < max(1, self._last_count):
+        await self._wait_for(1)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(self._last_duration / 2, LONGEST_WAIT)):
+                await self._wait_for(self._last_count)
+
+    async def _wait_for(self, count: int) -> None:
+        while len(self._waiting) < count and not self._ending:
             self._more.clear()
-            if not self._waiting:
-                await self._more.wait()
-                deadline = loop.time() + self._last_duration / 2
-                continue
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await self._more.wait()
-            except TimeoutError:
-                return
+            await self._more.wait()
 
     async def _write(self, entries: list[bytes]) -> list[StoredBucket | StoreError]:
         try:
@@ -113,74 +112,92 @@ class Writer:
             return [again(error) for _ in entries]
 
     async def _commit(self, entries: list[bytes]) -> list[StoredBucket | StoreError]:
-        new: list[FillingBucket] = []
         async with self._lock:
-            known, self._filling = self._filling, None  # forgotten if anything fails
+            known, self._known = self._known, (0, None)  # forgotten if anything fails
             async with self._connections.transaction() as connection:
                 locked = await tables.lock(connection, self._clock.given)
                 self._clock.heard(locked.now)
-                filling = await self._resume(connection, locked, known)
-                if filling is not None and not filling.is_current(locked.now, self._rules.window):
-                    await self._close(connection, filling)
-                    filling = None
-                results, filling = await self._place(connection, entries, filling, int(locked.now), new)
-            self._filling = filling
+                turn = _Turn(connection, locked, self._rules, self._usage, self._random)
+                await turn.resume(known)
+                results = await turn.place(entries)
+            self._known = turn.mark, turn.filling
+        if turn.refusal is not None:
+            self._connections.complaints.tell(turn.refusal)
         self._usage.stored += sum(isinstance(result, StoredBucket) for result in results)
-        self._usage.opened += len(new)
-        for bucket in new:
+        self._usage.opened += len(turn.opened)
+        for bucket in turn.opened:
             self._opened(bucket.key, bucket.bucket_id)
         return results
 
-    async def _resume(
-        self, connection: Connection, locked: Locked, known: FillingBucket | None
-    ) -> FillingBucket | None:
+
+class _Turn:
+    """What a server does while it has the lock, in one transaction.
+
+    ``filling`` is the bucket that is open and ``mark`` the one it has; ``opened`` are the buckets that were opened in
+    this turn, and ``refusal`` says why no more of them were.
+    """
+
+    def __init__(
+        self, connection: Connection, locked: Locked, rules: Rules, usage: Usage, randomness: Random
+    ) -> None:
+        self._connection = connection
+        self._locked = locked
+        self._rules = rules
+        self._usage = usage
+        self._random = randomness
+        self.mark = locked.mark
+        self.filling: FillingBucket | None = None
+        self.opened: list[FillingBucket] = []
+        self.refusal: TooManyBuckets | None = None
+
+    async def resume(self, known: tuple[int, FillingBucket | None]) -> None:
+        """Go on with the open bucket if it may take entries, and close it if not; ``known`` spares reading it."""
+        locked = self._locked
         if locked.key is None:
-            return None
-        if known is not None and (known.key, self._mark) == (locked.key, locked.mark):
-            return known
-        kept = await tables.read(connection, key=locked.key)
-        if kept is None:
-            raise tables.damaged()
-        self._mark = locked.mark
-        return FillingBucket(kept.key, kept.bucket_id, kept.content, locked.taken, self._random)
+            return
+        mark, filling = known
+        if filling is None or (mark, filling.key) != (locked.mark, locked.key):
+            found = await tables.read(self._connection, key=locked.key)
+            if found is None:
+                raise tables.damaged()
+            filling = FillingBucket(found.key, found.bucket_id, found.content, locked.taken, self._random)
+        self.filling = filling
+        if not filling.is_current(locked.now, self._rules.window):
+            await self._close(filling)
 
-    async def _place(
-        self,
-        connection: Connection,
-        entries: list[bytes],
-        filling: FillingBucket | None,
-        now: int,
-        new: list[FillingBucket],
-    ) -> tuple[list[StoredBucket | StoreError], FillingBucket | None]:
-        """Put entries into the open bucket and into new ones; gives where they are, and the bucket that is open then.
-
-        Those that need more buckets than may be opened are refused.
-        """
+    async def place(self, entries: list[bytes]) -> list[StoredBucket | StoreError]:
+        """Put entries into the open bucket and into new ones; gives where each is now, or why it is not."""
         results: list[StoredBucket | StoreError] = []
         while len(results) < len(entries):
-            is_new = filling is None
-            if filling is None:
-                try:
-                    number = await tables.next_number(connection, now, self._rules.ceiling)
-                except TooManyBuckets as error:
-                    self._connections.complaints.tell(error)
-                    return [*results, *(again(error) for _ in entries[len(results) :])], None
-                filling = FillingBucket.new(0, BucketId(now, number), self._random)
-            here = entries[len(results) : len(results) + filling.room]
-            mark = self._mark = self._random.getrandbits(63)
+            rest = entries[len(results) :]
+            try:
+                filling = self.filling or await self._next()
+            except TooManyBuckets as error:
+                self.refusal = error
+                return [*results, *(again(error) for _ in rest)]
+            here = rest[: filling.room]
             placed = {filling.put(entry): entry for entry in here}
-            if is_new:
-                filling.key = await tables.add(connection, filling, mark)
-                new.append(filling)
-            elif filling.room:
-                await tables.put(connection, filling, placed, mark)
-            else:
-                await self._close(connection, filling)
+            await self._write(filling, placed)
             results += [StoredBucket(filling.bucket_id, filling.content())] * len(here)
-            if not filling.room:
-                filling = None
-        return results, filling
+        return results
 
-    async def _close(self, connection: Connection, filling: FillingBucket) -> None:
-        await tables.close(connection, filling)
-        await tables.add_usage(connection, *self._usage.take_unsaved(self._random))
+    async def _next(self) -> FillingBucket:
+        now = int(self._locked.now)
+        number = await tables.next_number(self._connection, now, self._rules.ceiling)
+        return FillingBucket.new(0, BucketId(now, number), self._random)
+
+    async def _write(self, filling: FillingBucket, placed: dict[int, bytes]) -> None:
+        self.mark = self._random.getrandbits(63)
+        if filling is not self.filling:
+            filling.key = await tables.add(self._connection, filling, self.mark)
+            self.opened.append(filling)
+            self.filling = filling if filling.room else None
+        elif filling.room:
+            await tables.put(self._connection, filling, placed, self.mark)
+        else:
+            await self._close(filling)
+
+    async def _close(self, filling: FillingBucket) -> None:
+        await tables.close(self._connection, filling)
+        await tables.add_usage(self._connection, *self._usage.take_unsaved(self._random))
+        self.filling = None

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
 
+LONGEST_WAIT = 0.02
+"""Seconds that a job waits for others at most, however long a disk that was stalled took for the last ones."""
+
 
 def settle(future: asyncio.Future[_Result], result: _Result | StoreError) -> None:
     """Answer whoever waits for a job, with a result or an error, unless they have gone."""
@@ -68,7 +71,7 @@ class Jobs(Generic[_Job]):
         missing = self._last_writes - sum(map(self._writes, jobs))
         if missing == self._last_writes:
             return
-        deadline = time.monotonic() + self._last_duration / 2
+        deadline = time.monotonic() + min(self._last_duration / 2, LONGEST_WAIT)
         with contextlib.suppress(queue.Empty):
             while missing > 0 and (patience := deadline - time.monotonic()) > 0:
                 job = self._jobs.get(timeout=patience)
