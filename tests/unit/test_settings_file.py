@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from onion_rdv.cli import settings_file
 from onion_rdv.cli.main import cli
@@ -13,8 +17,6 @@ from onion_rdv.cli.settings_file import VARIABLE, SettingsFile, find
 from onion_rdv.errors import SettingsError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import click
 
 KEY = "AMNPR7Q5JM2NFYZQWBQCZBW2WZUXTLIKDRHVV4PCDLW3PJSMIVCQ"
@@ -157,3 +159,22 @@ def test_a_setting_means_the_same_wherever_it_is_declared() -> None:
     for setting in settings_of(cli):
         what = (setting.kind, setting.type.to_info_dict(), setting.default, setting.envvar, setting.secret)
         assert seen.setdefault((setting.table, setting.name), what) == what, setting.name
+
+
+SETTINGS = sorted({(setting.table, str(setting.name)) for setting in settings_of(cli)}, key=str)
+VALUES = st.recursive(
+    st.one_of(
+        st.booleans(), st.integers(), st.floats(), st.text(), st.dates(), st.just("postgresql://a@[b/"),
+        st.sampled_from(["127.0.0.1:9051", "unix:/x", "/x", "smp://", f"{KEY}", "[", "~", "\x1b[2J"]),
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)  # fmt: skip
+
+
+@given(st.sampled_from(SETTINGS), VALUES)
+def test_any_value_is_taken_or_refused_in_words(setting: tuple[str | None, str], value: object) -> None:
+    table, name = setting
+    content = {name: value} if table is None else {table: {name: value}}
+    with suppress(SettingsError):
+        SettingsFile(Path("file"), "", content).check(cli, command("serve"))
