@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onion_rdv.cli.terminal import ProgressBar, emit, emit_json, printable, say, warn
@@ -18,7 +19,6 @@ from onion_rdv.systemd.sockets import inherited_listener
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
-    from pathlib import Path
 
     from onion_rdv.tor.onion_service.hosting import Ready
     from onion_rdv.tor.supply import ControlSupply
@@ -52,6 +52,8 @@ def run_service(
     manager = ServiceManager.from_environment(os.environ)
     inherited = inherited_listener(os.environ)
     logging.getLogger("onion_rdv").addHandler(_LogHandler())
+    if inherited is not None and options["listen"] not in {None, Path(inherited.getsockname())}:
+        warn(f"listen is not used: systemd has made the socket {printable(inherited.getsockname())}")
 
     async def supplied() -> None:
         with ProgressBar("tor") as progress:

@@ -109,10 +109,10 @@ class FileThread:
 
     def _run(self) -> None:
         try:
-            with self._faults():
+            with self._faults(tells=False):
                 self.usage = self._open().usage()
             self._tend_quietly()
-            with self._faults():
+            with self._faults(tells=False):
                 found = self._look()
         except StoreError as error:
             self._drop_file()

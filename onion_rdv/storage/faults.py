@@ -103,12 +103,13 @@ class Faults:
         self._complaints = Complaints(logger)
 
     @contextlib.contextmanager
-    def turned(self) -> Iterator[None]:
-        """Do what is done inside."""
+    def turned(self, *, tells: bool = True) -> Iterator[None]:
+        """Do what is done inside; where it ``tells`` nobody, whoever hears the error says it."""
         try:
             yield
         except Exception as error:  # noqa: BLE001  # whoever waits must hear of it, whatever it is
             fault = explain(error, self._path, self._lost)
             self._give_up()
-            self._complaints.tell(fault)
+            if tells:
+                self._complaints.tell(fault)
             raise fault from None

@@ -105,10 +105,23 @@ async def test_the_key_comes_from_a_credential(tor: OfflineTor, env: dict[str, s
     with Listening(tmp_path / "socket") as listening, started(env, tmp_path, listening):
         assert await some_service(tor) == [key.address.removesuffix(".onion")]
     assert not (tmp_path / ".local/state/onion-rdv/server" / KEY_FILE).exists()
+    refused = await onion_rdv("serve", "--onion-service-dir", str(tmp_path / "tors"), env=env)
+    assert refused.code == 2
+    assert "the service manager has an onion key for this server, and tor keeps another" in refused.stderr
     (credentials / KEY_FILE).write_text("no key")
     refused = await onion_rdv("serve", env=env)
     assert refused.code == 2
     assert "the credential is damaged" in refused.stderr
+
+
+async def test_a_socket_of_ones_own_is_not_used_then(tmp_path: Path) -> None:
+    env = environment(tmp_path, ONION_RDV_LISTEN=str(tmp_path / "elsewhere"), ONION_RDV_CONTROL="127.0.0.1:1")
+    with Listening(tmp_path / "socket") as listening:
+        command = [*listening.wrapper, *COMMAND, "serve"]
+        done = subprocess.run(
+            command, env=env, pass_fds=listening.passed, capture_output=True, text=True, check=False
+        )
+    assert f"warning: listen is not used: systemd has made the socket {tmp_path}/socket" in done.stderr
 
 
 # What gets in its way

@@ -96,7 +96,7 @@ class FileThread:
 
     def _run(self) -> None:
         try:
-            with self._faults():
+            with self._faults(tells=False):
                 self._open().forget()  # what a crash may have left in the log
         except StoreError as error:
             self._report(error)

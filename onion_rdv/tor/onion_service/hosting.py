@@ -101,6 +101,12 @@ class HostSettings:
                 hint="name the directory with --onion-service-dir, or do without circuit ids",
                 settings=("circuit_ids", "onion_service_dir"),
             )
+        if self.key is not None and self.onion_service_dir is not None:
+            raise SettingsError(
+                "the service manager has an onion key for this server, and tor keeps another",
+                hint="take the credential away, or do without a HiddenServiceDir",
+                settings=("onion_service_dir",),
+            )
         service = ServiceSettings(
             target=socket,
             virtual_port=self.port,
