@@ -150,7 +150,7 @@ class _Life:
         self._progress.finish()
         for warning in ready.warnings:
             warn(warning)
-        if not ready.server.startswith(ready.address):
+        if ready.address not in ready.server:
             say(f"its own address, which Onionbalance wants: {ready.address}")
         work = "asks for work under load" if ready.proof_of_work else "has no proof of work"
         say(f"ready; tor {work}. clients name this server so:")
