@@ -10,8 +10,6 @@ import subprocess
 from pathlib import Path
 from typing import Self
 
-from onion_rdv.tor.testnet.processes import dying_with_parent
-
 _BOOTING = 60.0  # seconds; it takes about three
 _ENDING = 30.0
 _COMMAND = 300.0
@@ -22,8 +20,8 @@ _CGROUPS = Path("/sys/fs/cgroup")
 class Container:
     """A tree that runs for the length of the ``with`` block, and ends with this process, however it ends.
 
-    Needs root and systemd-nspawn. Wherever this machine itself runs systemd, the container is one of its scopes;
-    elsewhere it gets control groups of its own.
+    It is to be entered, and rebooted, in the main thread. Needs root and systemd-nspawn. Wherever this machine itself
+    runs systemd, the container is one of its scopes; elsewhere it gets control groups of its own.
     """
 
     def __init__(self, tree: Path, *, archives: Path) -> None:
@@ -54,27 +52,32 @@ class Container:
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
-                preexec_fn=dying_with_parent(),  # noqa: PLW1509
             )
             try:
                 self.leader = _booted(news)
             except BaseException:
-                self._process.kill()
+                self._process.terminate()
                 self._process.wait()
                 raise
 
     def _shut_down(self) -> None:
         """Have its systemd stop everything, and wait until it has ended."""
+        assert self._process.poll() is None, "nothing else ends it"
         self._process.send_signal(signal.SIGTERM)
         try:
-            self._process.wait(_ENDING)
-        finally:
-            self._process.kill()
+            code = self._process.wait(_ENDING)
+        except BaseException:
+            os.kill(self.leader, signal.SIGKILL)  # and with it, all that runs there
             self._process.wait()
+            raise
+        assert code == 0
 
     def _command(self) -> list[str]:
         keep_unit = ["--keep-unit"] if self._cgroups else []
         return [
+            # When this process ends, or just the thread that is here now, the container is shut down.
+            "setpriv",
+            "--pdeathsig=TERM",
             "systemd-nspawn",
             f"--directory={self.tree}",
             "--boot",
