@@ -47,6 +47,10 @@ def test_each_command_is_known_here() -> None:
         "onion-rdv talk --server ADDRESS.onion --messaging-server smp://FINGERPRINT@OTHER.onion",  # test_talk
         "onion-rdv talk --join",
         "onion-rdv serve",
+        "make deb",  # these four: tests/deploy
+        "apt install ./dist/onion-rdv_*.deb",
+        "systemctl enable --now onion-rdv",
+        "onion-rdv status",
         "onion-rdv messaging serve",
         "onion-rdv doctor --server ADDRESS.onion",
         "onion-rdv testnet run -- sh",  # test_private_network
