@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 _OTHERS = """
 It comes with the Python packages that it was tested with. Each is under the licence that is named here; what its
-authors ask to be kept with it, notices and the licence in full, is in the files below its name.
+authors ask to be kept with it, notices and the licence in full, is in the files below its name. On Debian, the Apache
+License is in /usr/share/common-licenses/Apache-2.0 too, and the GNU LGPL in /usr/share/common-licenses/LGPL-3.
 """
 
 _LICENCE_FILE = re.compile(r"licen[cs]e|copying|notice", re.IGNORECASE)

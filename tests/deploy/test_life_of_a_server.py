@@ -6,6 +6,7 @@ Each test goes on where the one before has left the machine.
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -83,6 +84,8 @@ def test_installation_brings_everything(machine: Machine, package: Path) -> None
     assert machine.run("onion-rdv", "--version").startswith("onion-rdv ")
     machine.run("onion-rdv", "serve", "--check-config")
     assert "<abstractions/onion-rdv>" in machine.path(TOR_ADDITIONS).read_text()
+    completing = ("_ONION_RDV_COMPLETE=bash_complete", "COMP_WORDS=onion-rdv auth", "COMP_CWORD=1")
+    assert machine.run("env", *completing, "onion-rdv") == "plain,auth\nplain,authorize\n"
     for path in (
         "man/man1/onion-rdv.1.gz",
         "man/man5/onion-rdv-server.toml.5.gz",
@@ -96,11 +99,13 @@ def test_installation_brings_everything(machine: Machine, package: Path) -> None
         assert machine.show(unit, "LoadState") == "loaded", unit
         assert machine.show(unit, "ActiveState") == "inactive", unit
         assert machine.run("systemctl", "is-enabled", unit, code=1) == "disabled\n", unit
+        for page in re.findall(r"file://(\S+)", machine.show(unit, "Documentation")):
+            machine.run("test", "-s", page)
 
 
 async def test_enabled_it_serves(machine: Machine, story: Story, network: Network) -> None:
     machine.join(network.torrc.read_text())
-    machine.run("systemctl", "enable", "--now", SOCKET, SERVICE)
+    machine.run("systemctl", "enable", "--now", "onion-rdv")
     story.server = machine.status()["server"]
     assert machine.status()["state"] == "published", "a unit that has started is published"
     await story.offer()
@@ -135,6 +140,7 @@ async def test_killed_under_load_it_loses_nothing(machine: Machine, story: Story
         killed.set()
         await machine.restarted(SERVICE, pid)
     assert machine.status()["server"] == story.server
+    assert machine.left_with_tor() == [story.server.removesuffix(".onion")], "tor served it throughout"
     for bucket_id in {bucket_id for bucket_id, _ in acknowledged}:
         kept = entries(await client.fetch(bucket_link(bucket_id, server.onion_key)))
         assert {entry for of, entry in acknowledged if of == bucket_id} <= set(kept)
@@ -218,7 +224,7 @@ async def test_private_and_public_again(machine: Machine, story: Story) -> None:
 
 
 async def test_a_talk_over_both_servers(machine: Machine, story: Story) -> None:
-    machine.run("systemctl", "enable", "--now", "onion-rdv-messaging.socket", MESSAGING)
+    machine.run("systemctl", "enable", "--now", "onion-rdv-messaging")
     [messaging] = [line for line in machine.journal(MESSAGING).splitlines() if line.startswith("smp://")]
     env = story.env | {"ONION_RDV_SERVER": story.server, "ONION_RDV_MESSAGING_SERVER": messaging}
     async with TalkProcess.running("--one-channel", env=env) as one:
@@ -257,6 +263,7 @@ async def test_removed_and_installed_again_it_is_the_same_server(
     machine.run("test", "!", "-e", "/usr/lib/onion-rdv")
     machine.run("test", "-s", KEY)
     assert machine.show(SERVICE, "ActiveState") == "inactive"
+    assert machine.left_with_tor() == []
     machine.install(package)
     machine.run("systemctl", "start", SOCKET, SERVICE)
     assert machine.status()["server"] == story.server

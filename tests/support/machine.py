@@ -19,6 +19,16 @@ _NONINTERACTIVE = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--yes", 
 _PRIVATE_NETWORK = "/etc/tor/private-network"
 _WAITING = f"[Unit]\nConditionFileNotEmpty={_PRIVATE_NETWORK}\n"
 
+_ASK_TOR = """
+import pathlib, socket
+control = socket.socket(socket.AF_UNIX)
+control.connect("/run/tor/control")
+cookie = pathlib.Path("/run/tor/control.authcookie").read_bytes().hex()
+control.sendall(f"AUTHENTICATE {cookie}\\r\\nGETINFO onions/detached\\r\\nQUIT\\r\\n".encode())
+said = control.makefile().read().split("onions/detached=")[1].split("250 OK")[0]
+print(said.strip().strip("."))
+"""
+
 
 class Machine:
     """What is done on the machine."""
@@ -57,6 +67,10 @@ class Machine:
     def status(self) -> Any:
         """Ask the rendezvous server how it is."""
         return json.loads(self.run("onion-rdv", "status", "--json"))
+
+    def left_with_tor(self) -> list[str]:
+        """Name the onion services that tor serves for nobody who is connected to it."""
+        return self.run("python3", "-c", _ASK_TOR).split()
 
     def journal(self, unit: str) -> str:
         """Give what a unit has said."""
