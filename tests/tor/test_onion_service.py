@@ -19,7 +19,7 @@ from onion_rdv.tor.control import Control, Event, connect
 from onion_rdv.tor.onion_service import DirectoryService, EphemeralService, OnionService, ServiceSettings, Way
 from onion_rdv.tor.onion_service.detached import NOTE_FILE, take_back
 from onion_rdv.tor.onion_service.hidden_service_options import blocks, setconf
-from onion_rdv.tor.socks import AUTHORIZATION_MISSING, AUTHORIZATION_WRONG, NOT_PUBLISHED, SocksPort, open_stream
+from onion_rdv.tor.socks import AUTHORIZATION_MISSING, AUTHORIZATION_WRONG, FINAL, SocksPort, open_stream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -268,9 +268,9 @@ async def test_a_detached_service_is_there_while_its_server_is_not(
         uploads: list[Event] = []
         await control.add_event_listener(uploads.append, "HS_DESC")
         async with published(way(), network) as service:
+            assert not [event for event in uploads if event.text.startswith("UPLOAD ")]
             assert service.address == address
             assert await ask(network, address) == ANSWER
-            assert not [event for event in uploads if event.text.startswith("UPLOAD ")]
         assert await take_back(control, tmp_path / NOTE_FILE) == address
         assert await control.info("onions/detached") == ""
         await client.ask(f"ONION_CLIENT_AUTH_REMOVE {name}")
@@ -281,12 +281,12 @@ def public_key(secret: PrivateKey) -> str:
 
 
 async def refusal(network: Network, host: str) -> int | None:
-    """Ask, and give the code with which the client's tor refuses; F0 is no answer yet."""
+    """Ask until the client's tor refuses for good, and give its code; before, it may find nobody, or fail."""
     async with asyncio.timeout(PATIENCE):
         while True:
             with pytest.raises(StreamFailed) as caught:
                 await ask(network, host)
-            if caught.value.code != NOT_PUBLISHED:
+            if caught.value.code in FINAL:
                 return caught.value.code
 
 

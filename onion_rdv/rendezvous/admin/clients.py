@@ -76,9 +76,14 @@ class Clients:
             return False
         telling = asyncio.create_task(self._onion.replace_clients((*self._configured, *clients.values())))
         self._telling.add(telling)
-        telling.add_done_callback(self._telling.discard)
+        telling.add_done_callback(self._told)
         await asyncio.wait({telling}, timeout=_PATIENCE)
         return telling.result() if telling.done() else False
+
+    def _told(self, telling: asyncio.Task[bool]) -> None:
+        self._telling.discard(telling)
+        if not telling.cancelled():
+            telling.exception()  # whoever asked may not wait for it any more
 
     def _describe(self, clients: Mapping[str, str], *, published: bool) -> dict[str, Any]:
         return {

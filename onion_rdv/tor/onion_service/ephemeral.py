@@ -104,7 +104,8 @@ class EphemeralService:
         if reply.code == _COLLISION:
             raise ServiceNotPublished(
                 "this tor has an onion service with the same key",
-                hint=f"end the other program that uses the key {self._key_file}, or give each a key of its own",
+                hint=f"end the other program that uses the key {self._key_file}, or give each a key of its own; if"
+                " there is none, a server that is gone has left its service there: restart tor",
             )
         if not reply.ok:
             raise ServiceNotPublished(f"tor says: {reply.text}")
