@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import signal
 import subprocess
@@ -92,23 +93,36 @@ class Clients:
 class Managed:
     """The server's process, and what a service manager has to do with it."""
 
-    def __init__(self, env: dict[str, str], manager: Manager, listening: Listening, *arguments: str) -> None:
+    def __init__(
+        self,
+        env: dict[str, str],
+        manager: Manager,
+        listening: Listening,
+        *arguments: str,
+        words: tuple[str, ...] = ("serve",),
+    ) -> None:
         self._env = env | {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": WATCHDOG}
         self._manager = manager
         self._listening = listening
-        self._arguments = arguments
-        self._process: subprocess.Popen[str] | None = None
+        self._arguments = (*words, *arguments)
+        self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> str:
-        """Start it, and wait until it is ready; gives the address that it prints."""
-        command = [*self._listening.wrapper, *COMMAND, "serve", *self._arguments]
-        self._process = subprocess.Popen(
-            command, env=self._env, pass_fds=self._listening.passed, stdout=subprocess.PIPE, text=True
-        )
-        heard = await self.hears("READY=1")
-        assert "STATUS=onion service: published" in heard, "it is ready when the descriptor is up"
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
+        """Start it, and wait until it is ready; gives the address that it tells the journal."""
+        command = [*self._listening.wrapper, *COMMAND, *self._arguments]
+        reads, writes = os.pipe()
+        with os.fdopen(reads) as says:
+            status = os.fstat(writes)
+            self._process = subprocess.Popen(
+                command,
+                env=self._env | {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"},
+                pass_fds=self._listening.passed,
+                stdout=writes,
+            )
+            os.close(writes)
+            heard = await self.hears("READY=1")
+            assert "STATUS=onion service: published" in heard, "it is ready when the descriptor is up"
+            return says.readline().strip()
 
     async def hears(self, wanted: str) -> list[str]:
         return await asyncio.to_thread(self._manager.hear_until, wanted)
@@ -123,7 +137,7 @@ class Managed:
     def close(self) -> None:
         if self._process is not None:
             self._process.kill()
-            self._process.communicate()
+            self._process.wait()
             self._process = None
 
 
@@ -187,3 +201,22 @@ async def test_tor_keeps_the_key_and_tells_circuits_apart(network: Network, mana
             await server.end(signal.SIGTERM)
         finally:
             server.close()
+
+
+async def test_a_messaging_server_tells_the_journal_no_password(
+    network: Network, manager: Manager, tmp_path: Path
+) -> None:
+    password = tmp_path / "password"
+    password.write_text("between-friends\n")
+    env = environment(tmp_path, **network.environment())
+    with Listening(tmp_path / "smp.socket") as listening:
+        server = Managed(env, manager, listening, "--password-file", str(password), words=("messaging", "serve"))
+        try:
+            address = await server.start()
+            assert address.startswith("smp://")
+            assert "between-friends" not in address
+            await server.hears("WATCHDOG=1")
+            await server.end(signal.SIGTERM)
+        finally:
+            server.close()
+    assert (await onion_rdv("messaging", "withdraw", env=env)).stderr == "the onion service was taken back\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -13,9 +14,12 @@ from command_line import COMMAND, environment, onion_rdv
 from offline_tor import COOKIE, offline_tor
 from service_manager import Listening, Manager
 
-from onion_rdv.errors import SettingsError
+from onion_rdv.cli.service_run import _Life
+from onion_rdv.cli.terminal import ProgressBar
+from onion_rdv.errors import RdvError, ServerUnreachable, SettingsError
 from onion_rdv.systemd.credentials import credential
 from onion_rdv.systemd.notify import ServiceManager
+from onion_rdv.tor.onion_service.hosting import Ready
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,6 +67,37 @@ def test_nobody_to_tell_is_no_trouble(tmp_path: Path) -> None:
     ServiceManager(str(tmp_path / "gone")).ready()
 
 
+async def test_the_watchdog_is_fed_only_when_the_server_is_well(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers: list[RdvError | None] = [ServerUnreachable("nothing"), None, None]
+    fed_after: list[int] = []
+
+    async def check(_ready: Ready, _timeout: float) -> None:
+        answer = answers.pop(0) if answers else await asyncio.Event().wait()
+        if isinstance(answer, RdvError):
+            raise answer
+
+    class Watched(ServiceManager):
+        def feed_watchdog(self) -> None:
+            fed_after.append(len(answers))
+            super().feed_watchdog()
+
+    with Manager(tmp_path / "notify") as manager:
+        life = _Life(Watched(manager.address, 0.3), ProgressBar("tor"), check, str, as_json=False)
+        ready = Ready("server", tmp_path, "address", 80, proof_of_work=True, warnings=())
+        watching = asyncio.create_task(life._show_health(ready))
+        said = ""
+        async with asyncio.timeout(20):
+            while "has not answered itself" not in said:
+                await asyncio.sleep(0.05)
+                said += capsys.readouterr().err
+        watching.cancel()
+        assert [manager.hear(), manager.hear()] == ["WATCHDOG=1", "WATCHDOG=1"]
+    assert fed_after == [1, 0], "not after the first look, nor after the last"
+    assert said.startswith("onion-rdv: warning: this server is not well: the rendezvous server cannot be reached")
+
+
 # The socket
 
 
@@ -70,7 +105,9 @@ def taken_over(listening: Listening, *environment_more: tuple[str, str]) -> str:
     """Have a process say what it takes over, or the error."""
     program = """
 import os
-from onion_rdv.errors import SettingsError
+from onion_rdv.cli.service_run import _Life
+from onion_rdv.cli.terminal import ProgressBar
+from onion_rdv.errors import RdvError, ServerUnreachable, SettingsError
 from onion_rdv.systemd.sockets import inherited_listener
 try:
     found = inherited_listener(os.environ)
