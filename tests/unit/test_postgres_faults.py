@@ -15,11 +15,15 @@ from stores import ONION_KEY, START, all_kept, an_entry, open_postgres, query
 from onion_rdv.errors import StoreError
 from onion_rdv.protocol import BUCKET_ENTRIES, BucketId, bucket_link
 from onion_rdv.rendezvous import postgres_connections
+from onion_rdv.rendezvous.postgres_faults import explain
 
 if TYPE_CHECKING:
     from postgres_server import PostgresServer
 
     from onion_rdv.rendezvous.postgres import PostgresStore
+
+
+SECRET = "hunter2-and-more"
 
 
 async def test_postgresql_that_is_gone_is_said_and_comes_back(
@@ -152,6 +156,32 @@ async def test_what_cannot_be_used_is_named(postgres: PostgresServer, database_u
     with pytest.raises(StoreError, match="are not as this version left them"):
         await store.store(an_entry())
     await store.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "says", "cure"),
+    [
+        (asyncpg.DiskFullError(SECRET), "there is no space left for", "free some space"),
+        (asyncpg.TooManyConnectionsError(SECRET), "no connection left", "max_connections"),
+        (asyncpg.InvalidPasswordError(SECRET), "does not let this server in", "pg_hba.conf"),
+        (asyncpg.ReadOnlySQLTransactionError(SECRET), "standby", "primary"),
+        (asyncpg.DataCorruptedError(SECRET), "is damaged", "put a backup back"),
+        (asyncpg.CannotConnectNowError(SECRET), "stopping or starting", "by itself"),
+        (asyncpg.UniqueViolationError(SECRET), "contradicts itself", "put a backup back"),
+        (asyncpg.DivisionByZeroError(SECRET), "SQLSTATE 22012", "bug"),
+        (
+            ConnectionRefusedError(111, "Connection refused"),
+            "does not answer (Connection refused)",
+            "whether it runs",
+        ),
+        (KeyError(SECRET), "a fault inside (KeyError)", "bug"),
+    ],
+)
+def test_faults_are_told_with_cause_and_cure_and_without_values(error: Exception, says: str, cure: str) -> None:
+    fault = explain(error, "PostgreSQL on db.example")
+    assert says in fault.message
+    assert cure in fault.hint
+    assert SECRET not in fault.message + fault.hint
 
 
 async def test_a_database_that_does_not_sync_is_refused(postgres: PostgresServer, database_url: str) -> None:

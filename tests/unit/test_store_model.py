@@ -30,9 +30,13 @@ if TYPE_CHECKING:
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """The store against a model: which entries each bucket must hold, and which bucket is open."""
+    """The store against a model: which entries each bucket must hold, and which bucket is open.
+
+    Where several servers share a store, any of them may be asked.
+    """
 
     WINDOW, LIFETIME = 100, 1000
+    SERVERS = 1
 
     directory: Path
     open_it: OpenStore
@@ -47,7 +51,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.run = self.runner.run
         self.place = type(self).directory / secrets.token_hex(8)
         self.place.mkdir()
-        self.store = self.run(self.open())
+        self.stores = [self.run(self.open()) for _ in range(self.SERVERS)]
 
     async def open(self) -> BucketStore:
         return await type(self).open_it(
@@ -55,13 +59,17 @@ class StoreMachine(RuleBasedStateMachine):
         )
 
     def teardown(self) -> None:
-        self.run(self.store.close())
+        for store in self.stores:
+            self.run(store.close())
         self.runner.close()
 
-    @rule(count=st.integers(1, 150))
-    def put(self, count: int) -> None:
+    def server(self, number: int) -> BucketStore:
+        return self.stores[number % self.SERVERS]
+
+    @rule(count=st.integers(1, 150), server=st.integers(0, 1))
+    def put(self, count: int, server: int) -> None:
         async def together() -> list[BucketId]:
-            stored = await asyncio.gather(*map(self.store.store, given))
+            stored = await asyncio.gather(*map(self.server(server).store, given))
             return [where.bucket_id for where in stored]
 
         given = [an_entry() for _ in range(count)]
@@ -83,31 +91,34 @@ class StoreMachine(RuleBasedStateMachine):
             self.open_id = None
         self.buckets = {b: held for b, held in self.buckets.items() if b.created_at + self.LIFETIME > now}
         self.run(self.clock.seen())
-        self.run(until_kept(self.store, len(self.buckets)))
+        self.run(until_kept(self.stores[0], len(self.buckets)))
 
-    @rule()
-    def restart(self) -> None:
-        self.run(self.store.close())
-        self.store = self.run(self.open())
+    @rule(server=st.integers(0, 1))
+    def restart(self, server: int) -> None:
+        self.run(self.server(server).close())
+        self.stores[server % self.SERVERS] = self.run(self.open())
 
     @precondition(lambda self: self.used)
-    @rule(data=st.data())
-    def fetch(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), server=st.integers(0, 1))
+    def fetch(self, data: st.DataObject, server: int) -> None:
         bucket_id = data.draw(st.sampled_from(sorted(self.used)))
-        bucket = self.run(self.store.fetch(cheap_link(bucket_id)))
+        bucket = self.run(self.server(server).fetch(cheap_link(bucket_id)))
         assert (bucket is None) == (bucket_id not in self.buckets)
         assert bucket is None or self.buckets[bucket_id] <= set(entries(bucket))
 
     @invariant()
     def nothing_is_overfull(self) -> None:
         assert all(len(held) <= BUCKET_ENTRIES for held in self.buckets.values())
-        assert self.run(self.store.totals()).buckets == len(self.buckets)
+        assert self.run(self.stores[0].totals()).buckets == len(self.buckets)
 
 
-def test_the_store_does_as_its_model(open_in: OpenStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_store_does_as_its_model(
+    open_in: OpenStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     monkeypatch.setattr(links, "bucket_link", cheap_link)
 
     class Machine(StoreMachine):
+        SERVERS = 2 if "postgres" in request.node.callspec.id else 1
         directory = tmp_path
         open_it = staticmethod(open_in)
 
