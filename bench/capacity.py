@@ -52,6 +52,11 @@ near and circuits short-lived, and so what the arithmetic goes by."""
 INTRODUCTIONS_A_POINT = 24_576
 """After so many an introduction point ends, on average (tor's or.h, INTRO_POINT_MIN_LIFETIME_INTRODUCTIONS)."""
 
+_BYTES_A_BUCKET = """
+SELECT sum(pg_total_relation_size(name::regclass)) / (SELECT count(*) FROM onion_rdv.bucket)
+FROM unnest(ARRAY['onion_rdv.bucket', 'onion_rdv.content']) AS name
+"""
+
 
 @dataclass(frozen=True)
 class Costs:
@@ -75,7 +80,7 @@ class Costs:
     """The same in PostgreSQL."""
 
     bucket_bytes: float
-    """Of the database's size, for a bucket; without what is erased and not used again yet."""
+    """On PostgreSQL's disk, for a bucket; without what is erased and not used again yet."""
 
     log_bytes: float
     """Of PostgreSQL's log (WAL), for a store."""
@@ -107,17 +112,16 @@ class StoreMeasurement:
         """Measure everything that has to do with the store."""
         self._front_end.fill()
         look = self._cost("fetch", seconds)
-        size, log = self._ask("SELECT pg_database_size(current_database())"), self._log()
+        log = self._log()
         store = self._cost("store", seconds)
         written = self._log() - log
         fetch = self._cost("fetch", seconds)  # of the same bucket, which has closed meanwhile
         self._ask("VACUUM FULL")  # what is erased is used again; how much of it there is depends on when one looks
-        size = self._ask("SELECT pg_database_size(current_database())") - size
         return Costs(
             introduction,
             *(store[0], look[0], fetch[0]),
             *(store[1], look[1], fetch[1]),
-            size / self._ask("SELECT count(*) FROM onion_rdv.bucket"),
+            float(self._ask(_BYTES_A_BUCKET)),
             written / store[2],
         )
 

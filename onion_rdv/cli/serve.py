@@ -14,6 +14,7 @@ from onion_rdv.cli.service_options import LONGEST_TIME, keeping_options, onion_o
 from onion_rdv.cli.service_run import run_service
 from onion_rdv.cli.settings import EPILOG, SERVE, option, state_directory
 from onion_rdv.cli.settings_origin import naming_origins, show_settings
+from onion_rdv.cli.terminal import warn
 from onion_rdv.rendezvous.limits import DEFAULT_MAX_CIRCUIT_STORES, DEFAULT_MAX_CONNECTIONS, DEFAULT_REQUEST_TIMEOUT
 from onion_rdv.rendezvous.rules import DEFAULT_LIFETIME, DEFAULT_MAX_NEW_BUCKETS, DEFAULT_WINDOW
 
@@ -130,6 +131,8 @@ def serve(state_dir: Path | None, *, check_config: bool, **options: Any) -> None
     with naming_origins():
         settings.check()
         allow_open_files(settings.max_connections)
+    if settings.front is not None and settings.database is None:
+        warn("buckets are in a file of this machine: several servers behind one front need one database")
     if check_config:
         show_settings(settings.state_directory, as_json=options["as_json"])
         return

@@ -115,6 +115,7 @@ async def test_the_settings_name_the_front(tmp_path: Path, tor: OfflineTor) -> N
     wrong = await onion_rdv(*words, FRONT.upper(), env=env)
     assert (wrong.code, wrong.stdout) == (2, "")
     assert f"introductions for {OTHER}, and the front is {FRONT}" in wrong.stderr
+    assert "several servers behind one front need one database" in wrong.stderr
     malformed = await onion_rdv(*words, FRONT.replace("a", "b"), env=env)
     assert (malformed.code, malformed.stdout) == (2, "")
     assert "not a v3 onion address" in malformed.stderr
