@@ -34,7 +34,9 @@ class PostgresServer:
     def __init__(self, directory: Path | None = None, **settings: str) -> None:
         """Make it in a new directory (inside another one if it is named); ``settings`` are as in postgresql.conf."""
         self.directory = Path(tempfile.mkdtemp(prefix="pg-", dir=directory))
-        self._settings = {"listen_addresses": "", "unix_socket_directories": str(self.directory), **settings}
+        own = {"listen_addresses": "", "port": "5432", "unix_socket_directories": str(self.directory)}
+        self._settings = own | settings
+        self.port = self._settings["port"]
         self._databases = 0
         self._process: subprocess.Popen[bytes] | None = None
         if os.geteuid() == 0:
@@ -72,7 +74,7 @@ class PostgresServer:
 
     def url(self, database: str) -> str:
         """Say how clients name a database."""
-        return f"postgresql://onion@/{database}?host={self.directory}"
+        return f"postgresql://onion@/{database}?host={self.directory}&port={self.port}"
 
     async def make_database(self) -> str:
         """Make an empty database; gives its URL."""
@@ -91,7 +93,8 @@ class PostgresServer:
 
     def _wait(self) -> None:
         deadline = time.monotonic() + _PATIENCE
-        while subprocess.run([find_program("pg_isready"), "-q", "-h", self.directory], check=False).returncode:
+        asking = [find_program("pg_isready"), "-q", "-h", str(self.directory), "-p", self.port]
+        while subprocess.run(asking, check=False).returncode:
             assert self._process is not None
             assert self._process.poll() is None, (self.directory / "log").read_text()
             assert time.monotonic() < deadline
