@@ -33,7 +33,7 @@ class LinkMaker:
         self._made = made
         self._thread = ThreadPoolExecutor(1, "onion-rdv links")
         self._asked: set[int] = set()  # keys of what has not been told yet
-        self._last: asyncio.Future[bytes] | None = None
+        self._last: asyncio.Future[None] | None = None  # done when the one asked for last has been told
         self._waiting = 0
         self._somebody_waits = threading.Event()
         self._rest_until = 0.0  # of the monotonic clock; the thread's own
@@ -44,8 +44,9 @@ class LinkMaker:
             return
         self._asked.add(key)
         loop = asyncio.get_running_loop()
-        self._last = loop.run_in_executor(self._thread, self._compute, bucket_id)
-        self._last.add_done_callback(partial(self._done, key))
+        told = self._last = loop.create_future()
+        link = loop.run_in_executor(self._thread, self._compute, bucket_id)
+        link.add_done_callback(partial(self._done, key, told))
 
     async def settled(self) -> None:
         """Wait for all links that have been asked for up to now."""
@@ -73,8 +74,9 @@ class LinkMaker:
         self._rest_until = end + _REST * (end - start)
         return link
 
-    def _done(self, key: int, link: asyncio.Future[bytes]) -> None:
+    def _done(self, key: int, told: asyncio.Future[None], link: asyncio.Future[bytes]) -> None:
         self._asked.discard(key)
+        told.set_result(None)
         if link.cancelled():
             return
         if (error := link.exception()) is not None:
