@@ -2,7 +2,7 @@
 
 PYTHON = .venv/bin/python
 
-.PHONY: demo install test lint test-unit test-tor test-deploy bench deb dist man lock clean
+.PHONY: demo install test lint test-unit test-tor test-deploy bench fuzz deb dist man lock clean
 
 demo: .venv/.installed
 	$(PYTHON) -m onion_rdv demo
@@ -29,6 +29,10 @@ test-unit test-tor: test-%: .venv/.installed-dev
 # Install the Debian package in a container that boots systemd, and do with it what operators do. As root.
 test-deploy: .venv/.installed-deploy
 	$(PYTHON) -m pytest tests/deploy
+
+# Fuzz every parser for some minutes; what shows a fault is in build/fuzz then (docs/fuzzing.md).
+fuzz: .venv/.installed-dev
+	$(PYTHON) -m fuzz
 
 bench: .venv/.installed-bench
 	$(PYTHON) bench/run.py

@@ -12,7 +12,6 @@ No public key at all lets in everybody.
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
@@ -105,6 +104,6 @@ def _encode(key: bytes) -> str:
 def _decode(key: str) -> bytes | None:
     try:
         decoded = base64.b32decode(key + "=" * (-len(key) % 8))
-    except binascii.Error:
+    except ValueError:  # also for what is not ASCII
         return None
     return decoded if len(decoded) == _KEY_BYTES and "=" not in key else None

@@ -37,6 +37,12 @@ def test_whether_somebody_is_shut_out(old: str, new: str, shut_out: bool) -> Non
     assert narrows(list(old), list(new)) is shut_out
 
 
+@pytest.mark.parametrize("text", ["", "A" * 51, "A" * 53, "1" * 52, "=" * 52, "é" * 52])
+def test_what_is_no_key_is_refused_in_words(text: str) -> None:
+    with pytest.raises(SettingsError, match="not an x25519 public key"):
+        public_key(text)
+
+
 def test_a_credential_comes_back_and_its_key_is_its_own() -> None:
     made = Credential.generate(ADDRESS)
     assert made.service == SERVICE

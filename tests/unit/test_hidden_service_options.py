@@ -74,7 +74,14 @@ def test_plain_undoes_escaped(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [('"a\\tb\\nc\\rd"', "a\tb\nc\rd"), ('"\\x41\\101\\""', 'AA"'), ('"', '"'), ("a\\101", "a\\101"), ('""', "")],
+    [
+        ('"a\\tb\\nc\\rd"', "a\tb\nc\rd"),
+        ('"\\x41\\101\\""', 'AA"'),
+        ('"', '"'),
+        ("a\\101", "a\\101"),
+        ('""', ""),
+        ('"\\8"', "8"),
+    ],
 )
 def test_escapes(value: str, text: str) -> None:
     assert plain(value) == text

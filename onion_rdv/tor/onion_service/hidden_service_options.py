@@ -80,7 +80,7 @@ def plain(value: str) -> str:
 
 def _unescape(found: re.Match[bytes]) -> bytes:
     escape = found[1]
-    if escape[:1].isdigit():
+    if escape[0] in b"01234567":
         return bytes([int(escape, 8) & 0xFF])
     if len(escape) == 3:
         return bytes([int(escape[1:], 16)])
