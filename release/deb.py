@@ -38,8 +38,8 @@ def build(output: Path, epoch: int, *, revision: int = 1) -> Path:
         tree.write("/DEBIAN/control", _control(version=version, architecture=architecture, size=size))
         tree.write("/DEBIAN/md5sums", digests)
         tree.write("/DEBIAN/conffiles", f"{contents.APPARMOR}\n{contents.SETTINGS}\n")
-        for script in _SCRIPTS:
-            tree.write(f"/DEBIAN/{script}", _script(script), mode=PROGRAM)
+        for name in _SCRIPTS:
+            tree.write(f"/DEBIAN/{name}", script(name), mode=PROGRAM)
         tree.normalise(epoch)
         _dpkg_deb(tree.root, package, epoch)
     return package
@@ -49,7 +49,8 @@ def _control(**values: object) -> str:
     return (_SOURCES / "control").read_text().format(maintainer=contents.MAINTAINER, **values)
 
 
-def _script(name: str) -> str:
+def script(name: str) -> str:
+    """Give a maintainer script (deb-postinst(5) and the like) with the names of our units in it."""
     units = contents.units()
     services = [unit for unit in units if unit.endswith(".service")]
     text = (_SOURCES / name).read_text()

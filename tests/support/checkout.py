@@ -26,12 +26,14 @@ def copy_checkout(to: Path) -> Path:
     return to
 
 
-def release(checkout: Path, what: str, output: Path, *, epoch: int, umask: int = 0o022) -> list[Path]:
-    """Run ``python -m release`` there; gives what it made."""
+def release(
+    checkout: Path, what: str, output: Path, *, epoch: int, umask: int = 0o022, zone: str = "UTC"
+) -> list[Path]:
+    """Run ``python -m release`` there, in a time zone; gives what it made."""
     made = subprocess.run(
         [sys.executable, "-m", "release", what, "--output", output],
         cwd=checkout,
-        env=os.environ | {"SOURCE_DATE_EPOCH": str(epoch), "PYTHONPATH": str(checkout)},
+        env=os.environ | {"SOURCE_DATE_EPOCH": str(epoch), "PYTHONPATH": str(checkout), "TZ": zone},
         umask=umask,
         stdout=subprocess.PIPE,
         text=True,

@@ -31,16 +31,17 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Future[Pa
     directory = tmp_path_factory.mktemp("builds")
     epoch = source_date_epoch()
 
-    def build(checkout: Path, output: Path) -> Path:
-        output.mkdir()
-        [package] = release(checkout, "deb", output, epoch=epoch)
+    def build() -> Path:
+        [package] = release(ROOT, "deb", directory / "made", epoch=epoch)
         return package
 
     def build_elsewhere() -> Path:
-        return build(copy_checkout(directory / "elsewhere"), directory / "again")
+        checkout = copy_checkout(directory / "elsewhere")
+        [package] = release(checkout, "deb", directory / "again", epoch=epoch, umask=0o077, zone="UTC-12")
+        return package
 
     with ThreadPoolExecutor(max_workers=1) as pool:
-        yield pool.submit(build, ROOT, directory / "made"), pool.submit(build_elsewhere)
+        yield pool.submit(build), pool.submit(build_elsewhere)
 
 
 @pytest.fixture(scope="session")

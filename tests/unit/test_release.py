@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 import tarfile
 import zipfile
 from typing import TYPE_CHECKING
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from checkout import copy_checkout, release
 
+from release import deb
 from release.epoch import source_date_epoch
 from release.tree import PROGRAM, Tree
 
@@ -55,6 +58,21 @@ def test_a_tree_tells_nothing_of_who_made_it(tmp_path: Path) -> None:
         assert path.stat().st_mode & 0o777 == (0o644 if path.is_file() and path.name != "program" else 0o755)
     assert tree.md5sums().splitlines()[0] == "1cb251ec0d568de6a929b520c4aed8d1  usr/bin/program"
     assert tree.size() == 3 + 4  # three files of less than 1 KiB, four directories
+
+
+@pytest.mark.parametrize("name", ["postinst", "prerm", "postrm"])
+def test_maintainer_scripts_are_whole(name: str) -> None:
+    script = deb.script(name)
+    assert script.startswith("#!/bin/sh\nset -e\n")
+    assert "@" not in script, "every mark has been replaced"
+    subprocess.run(["sh", "-n"], input=script, text=True, check=True)
+    for line in re.findall(r"for unit in (.*); do", script):
+        assert line.split() == [
+            "onion-rdv-messaging.socket",
+            "onion-rdv.socket",
+            "onion-rdv-messaging.service",
+            "onion-rdv.service",
+        ]
 
 
 def test_the_time_is_the_commits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
