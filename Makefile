@@ -28,7 +28,7 @@ test-unit test-tor: test-%: .venv/.installed-dev
 
 # Install the Debian package in a container that boots systemd, and do with it what operators do. As root.
 test-deploy: .venv/.installed-deploy
-	$(PYTHON) -m pytest tests/deploy
+	$(PYTHON) -m pytest --exitfirst tests/deploy
 
 # Fuzz every parser for some minutes; what shows a fault is in build/fuzz then (docs/fuzzing.md).
 fuzz: .venv/.installed-dev

@@ -29,7 +29,15 @@ def bare(cache: Path) -> Path:
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
         options = ["--variant=minbase", f"--include={','.join(_PACKAGES)}"]
-        subprocess.run(["debootstrap", *options, SUITE, unfinished, MIRROR], check=True, stdout=subprocess.DEVNULL)
+        made = subprocess.run(
+            # What it mounts there is mounted for it alone, and ends with it, however it ends.
+            ["unshare", "--mount", "debootstrap", *options, SUITE, unfinished, MIRROR],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert made.returncode == 0, made.stdout[-2000:]
         (unfinished / "etc/apt/sources.list").write_text(_SOURCES)
         if proxy := _proxy():
             (unfinished / "etc/apt/apt.conf.d/90proxy").write_text(f'Acquire::http::Proxy "{proxy}";\n')
