@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,10 +125,9 @@ async def _accept(invite: Invite, passphrase: str | None, route: Route, wanted: 
     async with tor_route(route) as socks:
         link = await open_bucket(invite, passphrase, socks, route.timeout)
         _refuse_a_talk(link)
-        if not link.isprintable():
-            warn(f"the link holds characters that cannot be seen: {printable(link)}")
+        _warn_of_what_it_is(link)
         if not wanted.as_json:
-            emit(link)  # now: it is what the person waits for
+            emit(printable(link) if sys.stdout.isatty() else link)  # now: it is what the person waits for
         if wanted.qr:
             draw(link)
         seen = await _look(link, socks, route.timeout, wanted)
@@ -147,15 +147,23 @@ def _refuse_a_talk(link: str) -> None:
         raise UsageError("this invite leads to a talk, not to a messaging app", hint="join it with onion-rdv talk")
 
 
+def _warn_of_what_it_is(link: str) -> None:
+    from onion_rdv.client.messaging import stays_here
+
+    if not link.isprintable():
+        warn(f"the link holds characters that cannot be seen: {printable(link)}")
+    if stays_here(link):
+        warn("the link leads to no server, but to something that this machine would open or run: do not open it")
+
+
 def _open_in_the_app(link: str) -> None:
     from onion_rdv.cli.handover import hand_over
-    from onion_rdv.client.messaging import for_the_app
+    from onion_rdv.client.messaging import for_the_app, stays_here
 
     uri = for_the_app(link)
     if uri is None:
-        raise NotHandedOver(
-            "only SimpleX links are", hint="open it yourself, in a program that goes through Tor: a browser may not"
-        )
+        by_hand = "open it yourself, in a program that goes through Tor: a browser may not"
+        raise NotHandedOver("only SimpleX links are", hint="do not open it" if stays_here(link) else by_hand)
     hand_over(uri)
     say("handed to the app; whether it goes through Tor is a setting of its own (network, SOCKS proxy)")
 

@@ -32,8 +32,9 @@ def emit(text: str) -> None:
 
 
 def emit_json(result: dict[str, Any]) -> None:
-    """Print a result for programs: one JSON object on one line."""
-    click.echo(json.dumps(result, ensure_ascii=False))
+    """Print a result for programs: one JSON object on one line, with escapes where a terminal might act on it."""
+    text = json.dumps(result, ensure_ascii=False)
+    click.echo("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text))
 
 
 def say(text: str = "", priority: Priority = Priority.INFO) -> None:

@@ -20,6 +20,7 @@ _SHORT_LINK_PATH: Final = re.compile(r"/[iacgr]/?", re.IGNORECASE)
 _SMP_ADDRESS: Final = re.compile(r"(smp://[^@/]*@[^/?#]+)(?:[/?#].*)?")
 _LONG_LINKS: Final = {"/invitation": "one-time invitation", "/contact": "contact address"}
 _APP_PAGE: Final = "https://simplex.chat/"
+_LOCAL_SCHEMES: Final = frozenset({"about", "blob", "data", "file", "javascript", "vbscript", "view-source"})
 _HOST: Final = re.compile(r"(?=.{1,253}$)[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?", re.IGNORECASE | re.ASCII)
 
 
@@ -76,7 +77,7 @@ def messaging_server(link: str) -> MessagingServer | None:
     except ValueError:
         return None
     query = parse_qs(parts.fragment.partition("?")[2])
-    if parts.scheme == "smp" or "smp" in query:
+    if parts.scheme == "smp" or "smp" in query or stays_here(link):
         return None
     # A short link that is not quite one may be of a later sort; where its server is can still be seen.
     is_short_link = parts.fragment and _SHORT_LINK_PATH.fullmatch(parts.path)
@@ -86,6 +87,11 @@ def messaging_server(link: str) -> MessagingServer | None:
     if parts.scheme in _WEB_PORTS:
         return _choose([host], port or _WEB_PORTS[parts.scheme], Hello(parts.scheme))
     return _choose([host], port, Hello.TCP)
+
+
+def stays_here(link: str) -> bool:
+    """Say whether a link leads to nobody, but has a browser open or run something on the machine that it is on."""
+    return link.partition(":")[0].strip().lower() in _LOCAL_SCHEMES
 
 
 def for_the_app(link: str) -> str | None:

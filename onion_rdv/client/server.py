@@ -22,6 +22,7 @@ from onion_rdv.errors import (
 )
 from onion_rdv.protocol import DEFAULT_PORT, BucketId, decode_onion_address, encode_onion_address
 from onion_rdv.protocol.exchange import (
+    BUCKET_TYPE,
     FETCH_PADDING_SIZE,
     FETCH_PATH,
     REPLY_BODY_SIZE,
@@ -162,6 +163,7 @@ class RendezvousClient:
 
     async def _try_to_post(self, path: str, body: bytes, deadline: float) -> tuple[int, str, bytes]:
         import aiohttp
+        from aiohttp.http_exceptions import ContentLengthError
         from aiohttp_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError
 
         try:
@@ -175,14 +177,16 @@ class RendezvousClient:
                     allow_redirects=False,
                 ) as reply,
             ):
-                return reply.status, reply.content_type, await _read_body(reply)
+                return reply.status, _media_type(reply), await _read_body(reply)
         except ProxyConnectionError:
             raise tor_socks.nothing_answers(self._socks) from None
         except ProxyError as error:
             raise tor_socks.refused(error) from None
         except (TimeoutError, ProxyTimeoutError):
             raise ServerUnreachable(f"there was no reply within {self._timeout:.0f} seconds") from None
-        except (aiohttp.ClientResponseError, aiohttp.ClientPayloadError, aiohttp.InvalidURL):
+        except (aiohttp.ClientResponseError, aiohttp.ClientPayloadError, aiohttp.InvalidURL) as error:
+            if isinstance(error.__cause__, ContentLengthError):  # streams break off without anybody's ill will too
+                raise ReplyLost("the stream ended in the middle of the reply") from None
             raise MalformedReply("it is not HTTP as the protocol wants it") from None
         except (aiohttp.ClientError, OSError):
             raise ReplyLost("the stream ended before there was a reply") from None
@@ -203,6 +207,12 @@ class RendezvousClient:
 
 def _pause(tries: int) -> float:
     return _PAUSES[min(tries, len(_PAUSES) - 1)]
+
+
+def _media_type(reply: aiohttp.ClientResponse) -> str:
+    """Give the media type without its parameters, as it stands there: aiohttp has a better opinion of wrong ones."""
+    said = ", ".join(reply.headers.getall("Content-Type", [BUCKET_TYPE]))
+    return said.partition(";")[0].strip().lower()
 
 
 async def _read_body(reply: aiohttp.ClientResponse) -> bytes:

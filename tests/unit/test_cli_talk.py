@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from socks_proxy import Handler
+
 ADDRESS = encode_onion_address(KEY)
 ONION = ADDRESS
 
@@ -36,7 +38,7 @@ class World:
     """Leads every stream to the server that its first byte is for."""
 
     def __init__(self, messaging: Running) -> None:
-        self.rendezvous = FakeServer()
+        self.rendezvous: Handler = FakeServer()
         self.messaging = Streams(messaging.path)
         self.server = messaging
         self.place = SmpServer(messaging.face.fingerprint, (ONION,))
