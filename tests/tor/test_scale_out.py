@@ -143,8 +143,8 @@ async def test_two_servers_behind_one_address(
         while await backends[0].clients() == seen and not all(each.done() for each in under_way):
             await asyncio.sleep(0.01)
         await backends[0].die()
-        acknowledged += [offered for offered in await asyncio.gather(*under_way) if offered is not None]
-        await balancer.next_descriptor()
+        _, *results = await asyncio.gather(balancer.next_descriptor(), *under_way)
+        acknowledged += [offered for offered in results if offered is not None]
         before = await backends[1].clients()
         after = await offer(front, env)
         assert after is not None
