@@ -89,6 +89,27 @@ async def test_what_is_no_link_is_not_printed(plaintexts: list[bytes], code: int
     assert meeting.asked == [], "and nobody is asked"
 
 
+@pytest.mark.parametrize(
+    ("plaintexts", "code", "says"),
+    [
+        ([b"rdv-talk://" + bytes(range(0xA0, 0xC0))], 2, "its link is not UTF-8"),
+        (["rdv-talk://\u202eevil/\u2066".encode()], 2, "it begins like the link to a talk, and is none"),
+        ([b"file:///etc/passwd"], 2, "not to a talk"),
+        ([b"rdv-talk://a", b"rdv-talk://b"], 7, "somebody else holds the passphrase"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_what_is_no_talk_is_not_joined(plaintexts: list[bytes], code: int, says: str, tmp_path: Path) -> None:
+    meeting = Meeting(tmp_path, tuple(map(plaintext, plaintexts)))
+    async with meeting.proxy:
+        result = await onion_rdv("talk", meeting.invite, "--plain", env=meeting.env, stdin="hello\n")
+    assert (result.code, result.stdout) == (code, "")
+    assert says in result.stderr
+    assert result.stderr.replace("\n", "").isprintable()
+    assert "evil" not in result.stderr
+    assert meeting.asked == [], "and nobody is asked"
+
+
 async def test_garbage_that_can_be_read_is_a_link(tmp_path: Path) -> None:
     garbage = "".join(chr(0xC0 + n % 0x40) for n in range(103))
     assert len(garbage.encode()) == 206
