@@ -270,6 +270,15 @@ async def test_removed_and_installed_again_it_is_the_same_server(
     await story.accept_all()
 
 
+def test_the_journal_tells_nothing_of_links(machine: Machine, story: Story) -> None:
+    journal = machine.run("journalctl", "--no-pager")
+    assert "Traceback" not in journal
+    for offered in story.offered:
+        assert offered["passphrase"] not in journal
+        assert offered["invite"].rpartition("/")[2] not in journal
+    assert LINK not in journal
+
+
 def test_purged_it_is_gone(machine: Machine) -> None:
     machine.apt("purge", "onion-rdv")
     assert "onion-rdv" not in machine.path(TOR_ADDITIONS).read_text()
