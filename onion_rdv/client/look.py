@@ -29,7 +29,7 @@ from onion_rdv.smp.client import SmpConnection, get_link, ping
 from onion_rdv.smp.wire.connection_info import read_connection_info
 from onion_rdv.smp.wire.hello import ALPN
 from onion_rdv.smp.wire.link_data import contact_keys, open_parts
-from onion_rdv.tor.socks import open_stream_patiently
+from onion_rdv.tor.socks import is_tor, nothing_answers, open_stream_patiently
 
 if TYPE_CHECKING:
     from onion_rdv.client.messaging import MessagingServer, SmpLink
@@ -64,6 +64,9 @@ async def look(server: MessagingServer, socks: SocksPort, *, timeout: float) -> 
     except NoTor as error:
         return Look(reachable=False, detail=error.message, error=error)
     except MessagingServerUnreachable as error:
+        if not await is_tor(socks):  # then that is why
+            gone = nothing_answers(socks)
+            return Look(reachable=False, detail=gone.message, error=gone)
         return Look(reachable=False, detail=error.detail or error.message, error=error)
 
 

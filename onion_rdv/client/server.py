@@ -182,6 +182,8 @@ class RendezvousClient:
             raise tor_socks.nothing_answers(self._socks) from None
         except ProxyError as error:
             raise tor_socks.refused(error) from None
+        except asyncio.IncompleteReadError:
+            raise tor_socks.hung_up() from None
         except (TimeoutError, ProxyTimeoutError):
             raise ServerUnreachable(f"there was no reply within {self._timeout:.0f} seconds") from None
         except (aiohttp.ClientResponseError, aiohttp.ClientPayloadError, aiohttp.InvalidURL) as error:

@@ -128,6 +128,8 @@ async def open_stream(
         raise StreamFailed(f"no answer within {timeout:.0f} seconds") from None
     except ProxyError as error:
         raise refused(error) from None
+    except (asyncio.IncompleteReadError, ConnectionError):
+        raise hung_up() from None
     return stream.reader, stream.writer
 
 
@@ -157,8 +159,13 @@ def refused(error: Exception) -> StreamFailed:
         unnamed = _UNNAMED_CODE.search(str(error))
         code = int(unnamed[1], 16) if unnamed else None
     if code is None:
-        return StreamFailed("tor closed the stream without an answer")
+        return hung_up()
     return StreamFailed(_REPLIES.get(code, f"tor's SOCKS port answers with code {int(code)}"), code=int(code))
+
+
+def hung_up() -> StreamFailed:
+    """Say that a SOCKS port ended a connection before it had answered, as that of a tor does that ends itself."""
+    return StreamFailed("tor closed the stream without an answer")
 
 
 def nothing_answers(socks: SocksPort) -> NoTor:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 DOMAIN_NAME = 3
 CONNECT, RESOLVE = 1, 0xF0
 
+DEATH = -1
+"""What is no answer: tor dies, and nobody listens at its port any more."""
+
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -63,6 +66,14 @@ class RecordingSocks:
         """The requests for a stream."""
         return [request for request in self.requests if request.command == CONNECT]
 
+    def die(self) -> None:
+        """Listen no more; streams that are open are for those to end who serve them."""
+        self._server.close()
+
+    async def rise(self) -> None:
+        """Listen again, after :meth:`die`."""
+        self._server = await asyncio.start_server(self._serve, self.socks.host, self.socks.port)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -101,6 +112,9 @@ class RecordingSocks:
             await writer.drain()
             return
         answer = self.answers[0] if len(self.answers) == 1 else self.answers.pop(0)
+        if answer == DEATH:
+            self.die()
+            return
         code = answer if isinstance(answer, int) else 0
         writer.write(bytes([5, code, 0, 1]) + bytes(6))
         await writer.drain()

@@ -15,7 +15,6 @@ from nacl.signing import SigningKey
 from python_socks import ProxyType
 from python_socks.async_.asyncio import Proxy
 from server_process import serving
-from tracing import addresses_of, tracer
 from web_page import WebPage
 
 from onion_rdv.protocol import Invite, encode_onion_address
@@ -175,23 +174,3 @@ async def test_one_circuit_brings_a_few_entries_and_others_more(env: dict[str, s
         assert [await store_on(circuit) for _ in range(5)] == [b"201"] * 4 + [b"503"]
         assert await store_on(secrets.token_hex(8)) == b"201"
         assert (await accept(await offer(server.name, env), env)).json["link"] == LINK
-
-
-async def test_nothing_is_opened_but_the_socks_and_control_ports(
-    env: dict[str, str], network: Network, tmp_path: Path
-) -> None:
-    server_trace = tmp_path / "server.trace"
-    del env["ONION_RDV_TORRC"]
-    async with serving(env=env, wrapper=tracer(server_trace)) as server:
-        trace = tmp_path / "offer.trace"
-        words = ["offer", "-", "--server", server.name, "--one-channel"]
-        offered = await onion_rdv(*words, env=env, stdin=LINK, wrapper=tracer(trace))
-        assert offered.code == 0, offered.stderr
-        assert addresses_of(trace) == {network.client_socks}
-        trace = tmp_path / "accept.trace"
-        words = ["accept", "-", "--timeout", "15"]
-        accepted = await onion_rdv(*words, env=env, stdin=offered.stdout, wrapper=tracer(trace))
-        assert accepted.stdout == LINK + "\n"
-        assert "messaging server smp.invalid" in accepted.stderr, "it was asked, and its name was not resolved here"
-        assert addresses_of(trace) == {network.client_socks}
-    assert addresses_of(server_trace) == {network.service_control}

@@ -13,7 +13,6 @@ import pytest
 from command_line import environment, onion_rdv
 from server_process import serving
 from talk_process import TalkProcess
-from tracing import addresses_of, tracer
 
 from onion_rdv.tor import control
 
@@ -131,28 +130,3 @@ async def test_a_talk_that_nobody_joins(env: dict[str, str]) -> None:
         await one.hears_of("invite")
         one.process.send_signal(signal.SIGINT)
         assert await one.end() == 0
-
-
-async def test_nothing_is_opened_but_the_socks_and_control_ports(network: Network, tmp_path: Path) -> None:
-    env = environment(tmp_path, **network.environment())
-    del env["ONION_RDV_TORRC"]
-    traces = [tmp_path / f"{name}.trace" for name in ("one", "other", "server")]
-    one_traced, other_traced, server_traced = map(tracer, traces)
-    async with (
-        serving(env=env) as rendezvous,
-        serving(env=env, words=("messaging", "serve"), wrapper=server_traced) as messaging,
-    ):
-        env |= {"ONION_RDV_SERVER": rendezvous.name, "ONION_RDV_MESSAGING_SERVER": messaging.name}
-        async with TalkProcess.running("--one-channel", env=env, wrapper=one_traced) as one:
-            offered = await one.hears_of("invite")
-            async with TalkProcess.running(offered["invite"], env=env, wrapper=other_traced) as other:
-                await other.hears_of("met")
-                one.order(say="hello")
-                await one.hears_of("arrived")
-                other.order(quit=True)
-                assert (await one.end(), await other.end()) == (0, 0)
-    assert [addresses_of(trace) for trace in traces] == [
-        {network.client_socks},
-        {network.client_socks},
-        {network.service_control},
-    ]

@@ -123,7 +123,7 @@ async def test_refusals(code: int, says: str, tries: int) -> None:
         answer = await look(server(Hello.SMP), proxy.socks, timeout=20)
     assert not answer.reachable
     assert says in answer.detail
-    assert len({request.credentials for request in proxy.requests}) == len(proxy.requests) == tries
+    assert len({request.credentials for request in proxy.connects}) == len(proxy.connects) == tries
 
 
 async def test_a_server_that_says_nothing() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from onion_rdv.errors import MessagingRefused, MessagingServerUnreachable, MessagingVersionUnknown, NoTor
 from onion_rdv.smp.client import SmpConnection
+from onion_rdv.tor.socks import is_tor, nothing_answers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -40,17 +41,24 @@ class Line:
         self._connection: SmpConnection | None = None
         self._connected_at = 0.0
         self._is_broken = False
+        self._no_tor_since: float | None = None
 
     async def use(self, work: Callable[[SmpConnection], Awaitable[_T]]) -> _T:
         """Do something over a connection; raises whatever goes wrong."""
-        return await work(await self._connect())
+        try:
+            return await work(await self._connect())
+        except MessagingServerUnreachable as error:
+            if _passes(error) and not await is_tor(self._socks):  # then that is why
+                raise nothing_answers(self._socks) from None
+            raise
 
     async def keep_using(self, work: Callable[[SmpConnection], Awaitable[_T]], *, tries: int | None = None) -> _T:
         """Do something, and whenever the connection breaks, connect again and do it from the beginning.
 
         Raises what another connection would not mend: :class:`~onion_rdv.errors.MessagingRefused`,
-        :class:`~onion_rdv.errors.MessagingVersionUnknown`, :class:`~onion_rdv.errors.MessagingCheckFailed`; and after
-        so many ``tries`` (None: there is no end to them) whatever went wrong.
+        :class:`~onion_rdv.errors.MessagingVersionUnknown`, :class:`~onion_rdv.errors.MessagingCheckFailed`; after so
+        many ``tries`` (None: there is no end to them) whatever went wrong; and :class:`~onion_rdv.errors.NoTor` where
+        there has been no tor for the seconds that a request may take.
         """
         failures = 0
         while True:
@@ -59,6 +67,7 @@ class Line:
             except (MessagingServerUnreachable, NoTor) as error:
                 if not _passes(error) or (tries is not None and failures + 1 >= tries):
                     raise
+                self._wait_for_tor_no_longer(error)
                 reason = error.message
             if self._connection is not None and time.monotonic() - self._connected_at > _STEADY:
                 failures = 0
@@ -68,6 +77,19 @@ class Line:
                 self._tell(reason)
             await asyncio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
             failures += 1
+
+    def _wait_for_tor_no_longer(self, error: MessagingServerUnreachable | NoTor) -> None:
+        """Raise where there has been no tor for too long: one that is restarted comes back soon, or not at all."""
+        now = time.monotonic()
+        if not isinstance(error, NoTor):
+            self._no_tor_since = None
+        elif self._no_tor_since is None:
+            self._no_tor_since = now
+        elif now - self._no_tor_since >= self._timeout:
+            raise NoTor(
+                f"{error.detail}, and nothing has for {self._timeout:.0f} seconds",
+                hint="start tor again, then begin a new talk; what had not arrived is lost",
+            ) from None
 
     async def close(self) -> None:
         """Close the connection; it can be made again."""
@@ -80,6 +102,7 @@ class Line:
             await self.close()
             self._connection = await SmpConnection.connect(self._socks, self._server, timeout=self._timeout)
             self._connected_at = time.monotonic()
+            self._no_tor_since = None
             if self._is_broken:
                 self._is_broken = False
                 self._tell(None)
