@@ -22,8 +22,9 @@ from onion_rdv.protocol.exchange import (
 )
 from onion_rdv.rendezvous.circuits import Circuits
 from onion_rdv.rendezvous.limits import DEFAULT_MAX_CONNECTIONS, DEFAULT_REQUEST_TIMEOUT
+from onion_rdv.rendezvous.turns import Turns
 from onion_rdv.rendezvous.web_connections import PROBLEMS, Connection, Http, Reply
-from onion_rdv.tor.onion_service.listening import UnixListener
+from onion_rdv.tor.onion_service.listening import BACKLOG, UnixListener
 
 if TYPE_CHECKING:
     import socket
@@ -60,6 +61,7 @@ class WebFace:
         self._max_connections = max_connections
         self._limits = circuits
         self._circuits: Circuits | None = None
+        self._turns: Turns
         self._stopping = False
         self._listener: UnixListener | None = None
         self._http: Http
@@ -73,6 +75,7 @@ class WebFace:
     async def start_on(self, listener: socket.socket) -> None:
         """Serve on a Unix stream socket that listens already; it is closed by :meth:`stop`, its name stays."""
         loop = asyncio.get_running_loop()
+        self._turns = Turns(loop)
         if self._limits is not None:
             self._circuits = Circuits(self._limits, loop.call_later)
         self._http = Http(
@@ -84,6 +87,7 @@ class WebFace:
         # From Python 3.13 on, asyncio would take the name away by itself, also one that is not ours.
         keep_name: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
         self._server = await loop.create_unix_server(self._http, sock=listener, **keep_name)
+        listener.listen(BACKLOG)  # asyncio has made it 100
 
     @property
     def connections(self) -> int:
@@ -108,7 +112,10 @@ class WebFace:
             self._circuits.stop()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        self._http.has_spoken(request.protocol)
+        if self._http.is_silent(request.protocol):
+            self._http.has_spoken(request.protocol)
+        else:
+            await self._turns.take()
         path = request.raw_path
         if path not in _PATHS:
             return self._refuse(Problem.UNKNOWN_PATH)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger("onion_rdv.rendezvous")
 
+_READ_SIZE: Final = 1024
+"""Bytes that are read at once: a request, or two that are short."""
+
 PROBLEMS: Final = {problem: problem_reply(problem) for problem in Problem}
 
 
@@ -78,14 +81,23 @@ class Connection(web.RequestHandler):
             max_field_size=1024,
             max_headers=32,
         )
+        # Who sends many requests at once is not read from before they are answered (aiohttp would take in 32).
+        self._max_msg_queue_size = 2
+        self._msg_queue_resume_size = 0
         self._http = http
         self._patience = patience
         self._line = None if http.circuits is None else ProxyLine()
         self.circuit: int | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin; what is written is either with the system or waited for, so that nothing piles up."""
+        """Begin; what is written is either with the system or waited for, so that nothing piles up.
+
+        Nor does what is read: asyncio takes 256 KiB at once where they are there, and all of it would wait here while
+        the first request in it is answered.
+        """
         cast("asyncio.Transport", transport).set_write_buffer_limits(high=0)
+        if hasattr(transport, "max_size"):  # not every event loop's transport has it
+            transport.max_size = _READ_SIZE
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -166,7 +178,8 @@ class Http(web.Server):
         self.open += 1
         if self.open > self._max_connections:
             transport.write(PROBLEMS[Problem.BUSY])
-            handler.force_close()
+            # Not at once: the connection would be gone before aiohttp's task for it has begun, which then fails.
+            asyncio.get_running_loop().call_soon(handler.force_close)
         else:
             self._silent.add(handler)
 
@@ -178,6 +191,10 @@ class Http(web.Server):
         if circuit is not None and self.circuits is not None:
             self.circuits.close(circuit)
         self.has_spoken(handler)
+
+    def is_silent(self, handler: web.RequestHandler) -> bool:
+        """Whether a connection has not carried a request yet."""
+        return handler in self._silent
 
     def has_spoken(self, handler: web.RequestHandler) -> None:
         """Note that a connection carried a request, or never will."""

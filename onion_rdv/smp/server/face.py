@@ -20,7 +20,7 @@ from onion_rdv.errors import MalformedBlock, SettingsError
 from onion_rdv.smp.server.block_stream import BlockStream
 from onion_rdv.smp.server.certificates import load_identity, load_leaf
 from onion_rdv.smp.server.connection import Connection
-from onion_rdv.tor.onion_service.listening import UnixListener
+from onion_rdv.tor.onion_service.listening import BACKLOG, UnixListener
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,6 +101,7 @@ class MessagingFace:
         keep_name: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
         loop = asyncio.get_running_loop()
         self._server = await loop.create_unix_server(lambda: _Arrival(self._arrived), sock=listener, **keep_name)
+        listener.listen(BACKLOG)  # asyncio has made it 100
         self._round = asyncio.create_task(self._go_round())
 
     async def stop(self, patience: float = 5.0) -> None:

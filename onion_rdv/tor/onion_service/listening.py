@@ -13,8 +13,8 @@ from onion_rdv.errors import SettingsError
 if TYPE_CHECKING:
     from pathlib import Path
 
-_BACKLOG = 1024
-"""Streams that may wait to be accepted."""
+BACKLOG = 1024
+"""Streams that may wait to be accepted; tor gives up a stream for which there is no room."""
 
 _HINT = "name a short path in a directory that belongs to the user that runs the server"
 
@@ -37,7 +37,7 @@ class UnixListener:
             self.socket.bind(str(path))
             self._identity = _identity(path)
             path.chmod(mode)
-            self.socket.listen(_BACKLOG)
+            self.socket.listen(BACKLOG)
         except OSError as error:
             self.socket.close()
             raise SettingsError(f"no socket can be made at {path} ({error.strerror or error})", hint=_HINT) from None

@@ -1,0 +1,155 @@
+"""Clients that mean no good: a process of them keeps a server's socket busy in one way until it is stopped.
+
+``python hostile_clients.py KIND SOCKET --connections 2000`` prints a line when all of them are at work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import itertools
+import secrets
+import socket
+import sys
+from typing import TYPE_CHECKING, Final
+
+from onion_rdv.protocol.exchange import REPLY_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+BODY: Final = bytes(256)
+
+
+def request(path: str = "/v1/fetch", body: bytes = BODY, more: str = "", method: str = "POST") -> bytes:
+    return f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n{more}\r\n".encode() + body
+
+
+async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Open a connection and say nothing."""
+    await reader.read()
+
+
+async def slow_head(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Send a byte of a head each second."""
+    for byte in request():
+        writer.write(bytes([byte]))
+        await _pause(reader)
+
+
+async def slow_body(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Send a head, and a byte of a body each second."""
+    writer.write(request()[: -len(BODY)])
+    for _ in BODY:
+        writer.write(b"x")
+        await _pause(reader)
+
+
+async def _pause(reader: asyncio.StreamReader) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(1):
+            if not await reader.read(REPLY_SIZE):
+                raise ConnectionError
+
+
+async def unread(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Send requests and take no reply."""
+    writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is a transport that reads
+    while True:
+        writer.write(request() * 10)
+        await writer.drain()
+        await asyncio.sleep(0.01)
+
+
+async def pipelined(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Send requests ten at a time, as fast as they are answered."""
+    while True:
+        writer.write(request() * 10)
+        await reader.readexactly(10 * REPLY_SIZE)
+
+
+async def hasty(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Send good requests, one after the other, as fast as they are answered."""
+    while True:
+        writer.write(request())
+        await reader.readexactly(REPLY_SIZE)
+
+
+WRONG: Final = (
+    request(body=bytes(255)),
+    request(body=bytes(257)),
+    request(body=bytes(100_000)),
+    request(method="GET"),
+    request(method="BREW"),
+    request("/"),
+    request("/" + "x" * 900),
+    request("/" + "x" * 100_000),
+    request(more=f"X: {'x' * 1_000_000}\r\n"),
+    request(more="".join(f"X{number}: x\r\n" for number in range(10_000))),
+    request(more="Transfer-Encoding: chunked\r\n"),
+    request(more="Content-Encoding: gzip\r\n"),
+    b"\x16\x03\x01" + bytes(10_000),
+    b"\r\n" * 10_000,
+    secrets.token_bytes(100_000),
+)
+_next_wrong: Final[Iterator[bytes]] = itertools.cycle(WRONG)
+
+
+async def wrong(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Send what is no request: wrong lengths, methods, paths, heads of a megabyte, noise."""
+    writer.write(next(_next_wrong))
+    await reader.read()
+
+
+KINDS: Final[dict[str, Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]]] = {
+    kind.__name__: kind for kind in (silent, slow_head, slow_body, unread, pipelined, hasty, wrong)
+}
+
+
+async def _misbehave(kind: str, path: str, pause: float, begun: Callable[[], None]) -> None:
+    while True:
+        # Who is cut off comes again.
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            # asyncio would take a queue that is full for a connection that is open.
+            connection = socket.socket(socket.AF_UNIX)
+            connection.setblocking(False)
+            while connection.connect_ex(path):
+                await asyncio.sleep(0.01)
+            reader, writer = await asyncio.open_unix_connection(sock=connection)
+            begun()
+            try:
+                await KINDS[kind](reader, writer)
+            finally:
+                writer.transport.abort()
+        await asyncio.sleep(pause)
+
+
+async def misbehave(kinds: list[str], path: str, connections: int, pause: float) -> None:
+    """Do it until cancelled."""
+    waiting = set(range(connections))
+
+    def begin(number: int) -> None:
+        if waiting and waiting <= {number}:
+            sys.stdout.write("ready\n")
+            sys.stdout.flush()
+        waiting.discard(number)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(connections):
+            kind = kinds[number % len(kinds)]
+            group.create_task(_misbehave(kind, path, pause, lambda number=number: begin(number)))  # type: ignore[misc]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("path")
+    parser.add_argument("kinds", nargs="+", choices=KINDS)
+    parser.add_argument("--connections", type=int, default=2000)
+    parser.add_argument("--pause", type=float, default=0.01, help="seconds before who was cut off comes again")
+    options = parser.parse_args()
+    asyncio.run(misbehave(options.kinds, options.path, options.connections, options.pause))
+
+
+if __name__ == "__main__":
+    main()
