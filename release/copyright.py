@@ -6,7 +6,10 @@ import re
 from importlib.metadata import Distribution
 from typing import TYPE_CHECKING
 
+from packaging.utils import canonicalize_name
+
 from release import ROOT
+from release.licences import licences
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +26,7 @@ _LICENCE_FILE = re.compile(r"licen[cs]e|copying|notice", re.IGNORECASE)
 def copyright_file(packages: Path, path: str) -> str:
     """Write the file for what is installed in ``packages``, which will be at ``path`` on the machine.
 
-    Raises ValueError for a package that does not name its licence, or does not bring it.
+    Raises KeyError for a package whose licence nobody has looked at, and ValueError for one that does not bring it.
     """
     found = sorted(place for place in packages.glob("*.dist-info") if not place.name.startswith("onion_rdv-"))
     others = [_entry(metadata, packages, path) for metadata in found]
@@ -36,14 +39,4 @@ def _entry(metadata: Path, packages: Path, path: str) -> str:
     if not files:
         raise ValueError(f"{package.name} brings no licence")
     texts = [f"  {path}/{file.relative_to(packages)}" for file in files]
-    return "\n".join([f"{package.name} {package.version}: {_licence(package)}", *texts, ""])
-
-
-def _licence(package: Distribution) -> str:
-    for field in ("License-Expression", "License"):
-        for value in package.metadata.get_all(field) or []:
-            return str(value)
-    for classifier in package.metadata.get_all("Classifier") or []:
-        if classifier.startswith("License :: "):
-            return str(classifier).rpartition(" :: ")[2]
-    raise ValueError(f"{package.name} does not name its licence")
+    return "\n".join([f"{package.name} {package.version}: {licences()[canonicalize_name(package.name)]}", *texts, ""])
