@@ -65,7 +65,7 @@ def _documentation(tree: Tree, version: str, epoch: int) -> None:
         tree.write(f"/usr/share/man/man{name[-1]}/{name}.gz", text)
     for name in ("docs", "scale-out"):
         tree.copy(ROOT / name, f"{_DOC}/{name}")
-    for name in ("README.md", "torrc.example"):
+    for name in ("README.md", "SECURITY.md", "torrc.example"):
         tree.copy(ROOT / name, f"{_DOC}/{name}")
     tree.write(f"{_DOC}/changelog.gz", (ROOT / "CHANGELOG.md").read_text())
     tree.write(f"{_DOC}/changelog.Debian.gz", _debian_changelog(version, epoch))
