@@ -39,6 +39,10 @@ class BucketCache(Generic[_Bucket]):
         """Forget a bucket, if it is there."""
         self._buckets.pop(link, None)
 
+    def clear(self) -> None:
+        """Forget them all."""
+        self._buckets.clear()
+
     def drop_if(self, has_expired: Callable[[_Bucket], bool]) -> None:
         """Forget some buckets."""
         for link in [link for link, bucket in self._buckets.items() if has_expired(bucket)]:

@@ -28,11 +28,11 @@ links a second, and more buckets than that in one second have numbers that clien
 class LinkMaker:
     """Computes links in the order asked for, in a thread of its own; tells ``made`` each in the event loop."""
 
-    def __init__(self, onion_key: bytes, made: Callable[[int, bytes], None]) -> None:
+    def __init__(self, onion_key: bytes, made: Callable[[int, BucketId, bytes], None]) -> None:
         self._onion_key = onion_key
         self._made = made
         self._thread = ThreadPoolExecutor(1, "onion-rdv links")
-        self._asked: set[int] = set()  # keys of what has not been told yet
+        self._asked: set[BucketId] = set()  # what has not been told yet
         self._last: asyncio.Future[None] | None = None  # done when the one asked for last has been told
         self._waiting = 0
         self._somebody_waits = threading.Event()
@@ -40,13 +40,13 @@ class LinkMaker:
 
     def make(self, key: int, bucket_id: BucketId) -> None:
         """Ask for the link of the bucket that the store knows under ``key``, unless it is asked for already."""
-        if key in self._asked:
+        if bucket_id in self._asked:
             return
-        self._asked.add(key)
+        self._asked.add(bucket_id)
         loop = asyncio.get_running_loop()
         told = self._last = loop.create_future()
         link = loop.run_in_executor(self._thread, self._compute, bucket_id)
-        link.add_done_callback(partial(self._done, key, told))
+        link.add_done_callback(partial(self._done, key, bucket_id, told))
 
     async def settled(self) -> None:
         """Wait for all links that have been asked for up to now."""
@@ -74,12 +74,12 @@ class LinkMaker:
         self._rest_until = end + _REST * (end - start)
         return link
 
-    def _done(self, key: int, told: asyncio.Future[None], link: asyncio.Future[bytes]) -> None:
-        self._asked.discard(key)
+    def _done(self, key: int, bucket_id: BucketId, told: asyncio.Future[None], link: asyncio.Future[bytes]) -> None:
+        self._asked.discard(bucket_id)
         told.set_result(None)
         if link.cancelled():
             return
         if (error := link.exception()) is not None:
             _LOGGER.error("a bucket stays without its link until the next start (%s)", type(error).__name__)
             return
-        self._made(key, link.result())
+        self._made(key, bucket_id, link.result())

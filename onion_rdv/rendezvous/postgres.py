@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
     from random import Random
 
+    from onion_rdv.protocol import BucketId
     from onion_rdv.rendezvous.postgres_address import DatabaseAddress
     from onion_rdv.rendezvous.postgres_tables import FoundBucket
 
@@ -196,7 +197,7 @@ class PostgresStore:
             self._refuse_when_closed()
         return bool(unlinked)
 
-    def _link_made(self, key: int, link: bytes) -> None:
+    def _link_made(self, key: int, _: BucketId, link: bytes) -> None:
         self._made[link] = key
         self._something_to_tend.set()
 

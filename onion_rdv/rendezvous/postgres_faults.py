@@ -53,8 +53,8 @@ def _state(error: Exception) -> str | None:
     match error:
         case asyncpg.PostgresError():
             return error.sqlstate or ""
-        case asyncpg.InterfaceError():
-            return "08000"  # what it says is that the connection is closed
+        case asyncpg.InterfaceError() | asyncpg.InternalClientError():
+            return "08000"  # what they say is that the connection is closed, or came to nothing
         case TimeoutError():
             return "57014"
     return None

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from random import Random
 
+    from onion_rdv.protocol import BucketId
     from onion_rdv.rendezvous.kept import Kept
     from onion_rdv.rendezvous.sqlite_jobs import Written
     from onion_rdv.rendezvous.store import StoredBucket, Totals
@@ -53,7 +54,7 @@ class SqliteStore:
         self._newest: Written | None = None  # the open bucket, or the one that was open last
         self._newest_link: bytes | None = None
         self._loop = asyncio.get_running_loop()
-        self._started: asyncio.Future[Found] = self._loop.create_future()
+        self._started: asyncio.Future[None] = self._loop.create_future()
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._closing = False
         self._thread: FileThread
@@ -90,14 +91,11 @@ class SqliteStore:
         )
         store._thread.start()
         try:
-            found = await store._started
+            await store._started
         except StoreError:
             store._links.close()
             store._thread.join()
             raise
-        store._newest, store._newest_link = found.filling, found.filling_link
-        for key, bucket_id in found.unlinked:
-            store._links.make(key, bucket_id)
         return store
 
     async def store(self, entry: bytes) -> StoredBucket:
@@ -180,11 +178,11 @@ class SqliteStore:
             self._thread.put(Store(self._waiting))
             self._waiting = []
 
-    def _link_made(self, key: int, link: bytes) -> None:
-        if self._newest is not None and self._newest.key == key:
+    def _link_made(self, key: int, bucket_id: BucketId, link: bytes) -> None:
+        if self._newest is not None and self._newest.bucket_id == bucket_id:
             self._newest_link = link
             self._cache.put(link, self._newest.content)
-        self._thread.put(Link(key, link))
+        self._thread.put(Link(key, bucket_id, link))
 
     def _report(self, news: Found | Outcome | StoreError | None) -> None:
         """Take what the thread has to say over into the event loop."""
@@ -195,10 +193,31 @@ class SqliteStore:
         match news:
             case Outcome():
                 self._hear_outcome(news)
-            case Found() | StoreError():
+            case Found():
+                self._hear_found(news)
+                settle(self._started, None)
+            case StoreError():
                 settle(self._started, news)
             case None:
                 settle(self._ended, None)
+
+    def _hear_found(self, found: Found) -> None:
+        # What was refused when something failed may have reached the disk all the same: entries, a new bucket, or
+        # that others were erased. So what is in memory may be behind the file.
+        self._cache.clear()
+        newest, link = found.filling, found.filling_link
+        if (
+            link is None
+            and newest is not None
+            and self._newest is not None
+            and newest.bucket_id == self._newest.bucket_id
+        ):
+            link = self._newest_link  # it was computed, and is not written yet
+        self._newest, self._newest_link = newest, link
+        if newest is not None and link is not None:
+            self._cache.put(link, newest.content)
+        for key, bucket_id in found.unlinked:
+            self._links.make(key, bucket_id)
 
     def _hear_outcome(self, outcome: Outcome) -> None:
         # The cache changes here and nowhere later, in the order in which the file did: so it is never behind it.

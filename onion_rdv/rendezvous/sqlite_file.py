@@ -90,9 +90,12 @@ class StoreFile(SqliteFile):
         """Forget which places are taken; :meth:`forget` makes the log forget it too."""
         self._sql.execute("DELETE FROM filling")
 
-    def set_link(self, key: int, link: bytes) -> None:
-        """Let a bucket be found under its link."""
-        self._sql.execute("UPDATE bucket SET link = ? WHERE key = ?", (link, key))
+    def set_link(self, key: int, bucket_id: BucketId, link: bytes) -> None:
+        """Let a bucket be found under its link, unless it was erased; another one may have its key by then."""
+        self._sql.execute(
+            "UPDATE bucket SET link = ? WHERE key = ? AND created_at = ? AND number = ?",
+            (link, key, bucket_id.created_at, bucket_id.number),
+        )
 
     def add_usage(self, opened: int, stored: int, fetched: int) -> None:
         """Add to the totals."""
@@ -137,10 +140,10 @@ class StoreFile(SqliteFile):
 
     # What is forgotten
 
-    def erase(self, until: float, limit: int) -> list[bytes | None]:
+    def erase(self, until: float, limit: int) -> list[tuple[int, bytes | None]]:
         """Erase the oldest buckets, at most ``limit``, that were opened in second ``until`` or earlier.
 
-        Gives their links. The open bucket must not be among them.
+        Gives their keys and links. The open bucket must not be among them.
         """
         rows = self._sql.execute(
             "SELECT key, created_at, number, link FROM bucket WHERE created_at <= ? ORDER BY created_at LIMIT ?",
@@ -153,7 +156,7 @@ class StoreFile(SqliteFile):
                 "UPDATE owner SET erased_until = max(erased_until, ?), erased_number = max(erased_number, ?)",
                 (created_at, number),
             )
-        return [link for _, _, _, link in rows]
+        return [(key, link) for key, _, _, link in rows]
 
     # What goes into a backup, and comes out of it
 

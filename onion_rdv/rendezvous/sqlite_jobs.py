@@ -35,6 +35,7 @@ class Link:
     """A bucket's link, computed."""
 
     key: int
+    bucket_id: BucketId
     link: bytes
 
 
@@ -81,7 +82,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was in the file at the start."""
+    """What was in the file when it was opened: at the start, and again after each fault."""
 
     unlinked: list[tuple[int, BucketId]]
     """Buckets whose links have still to be computed, by their keys."""

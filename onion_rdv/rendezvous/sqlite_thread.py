@@ -72,9 +72,10 @@ class FileThread:
         self._filling: FillingBucket | None = None
         self._oldest: int | None = None
 
-        self._links: dict[bytes, int] = {}  # computed and not yet written: the key of each one's bucket
+        self._links: dict[bytes, Link] = {}  # computed and not yet written
         self._forget_by: float | None = None  # when the log must have forgotten earlier states (monotonic clock)
         self._in_a_hurry = False  # something was left for right after the jobs that wait
+        self._has_begun = False
         self._complaints = Complaints(_LOGGER)
         self._faults = Faults(path, LOST, _LOGGER, self._drop_file).turned
 
@@ -113,12 +114,12 @@ class FileThread:
                 self.usage = self._open().usage()
             self._tend_quietly()
             with self._faults(tells=False):
-                found = self._look()
+                self._report(self._look(self._open()))
         except StoreError as error:
             self._drop_file()
             self._report(error)
             return
-        self._report(found)
+        self._has_begun = True
         going_on = True
         while going_on:
             jobs = self._jobs.take(0 if self._in_a_hurry else self._tick)
@@ -135,7 +136,7 @@ class FileThread:
     def _serve(self, jobs: list[Job]) -> Outcome:
         outcome = Outcome()
         waiting = [entry for job in jobs if isinstance(job, Store) for entry in job.entries]
-        self._links |= {job.link: job.key for job in jobs if isinstance(job, Link)}
+        self._links |= {job.link: job for job in jobs if isinstance(job, Link)}
         if waiting or self._links:
             try:
                 start = time.monotonic()
@@ -153,7 +154,8 @@ class FileThread:
     def _read(self, link: bytes) -> bytes | StoreError | None:
         try:
             with self._faults():
-                return self._open().read(link, self._links.get(link))
+                made = self._links.get(link)
+                return self._open().read(link, None if made is None else made.key)
         except StoreError as error:
             return error
 
@@ -176,8 +178,8 @@ class FileThread:
         file = self._open()
         now = self._clock()
         with file.transaction():
-            for link, key in self._links.items():
-                file.set_link(key, link)
+            for made in self._links.values():
+                file.set_link(made.key, made.bucket_id, made.link)
             if entries and self._is_overdue(now):
                 self._close_bucket(file, forget_by=time.monotonic())
             stored = self._place(file, entries, int(now), written)
@@ -243,12 +245,13 @@ class FileThread:
 
     def _erase(self, file: StoreFile, until: float) -> None:
         with file.transaction():
-            links = file.erase(until, _ERASED_AT_ONCE)
-        self.buckets -= len(links)
+            erased = dict(file.erase(until, _ERASED_AT_ONCE))
+        self._links = {link: made for link, made in self._links.items() if made.key not in erased}
+        self._report(Outcome(erased=[link for link in erased.values() if link is not None]))
+        self.buckets -= len(erased)
         self._oldest = file.oldest()
         self._in_a_hurry = self._oldest is not None and self._oldest <= until
         self._forget_by = time.monotonic()
-        self._report(Outcome(erased=[link for link in links if link is not None]))
         file.shrink(_PAGES_AT_ONCE)
 
     def _save_usage(self) -> None:
@@ -264,6 +267,8 @@ class FileThread:
             file = self._file = StoreFile.open(self._path, self._onion_key)
             self._filling = file.resume(self._random)
             self._learn(file)  # and forget what a crash may have left in the log
+            if self._has_begun:
+                self._report(self._look(file))
         return self._file
 
     def _learn(self, file: StoreFile) -> None:
@@ -271,13 +276,14 @@ class FileThread:
         self.buckets = file.count()
         self._forget_by = time.monotonic()
 
-    def _look(self) -> Found:
-        file = self._open()
+    def _look(self, file: StoreFile) -> Found:
+        made = {link.bucket_id for link in self._links.values()}
+        unlinked = [(key, bucket_id) for key, bucket_id in file.unlinked() if bucket_id not in made]
         filling = self._filling
         if filling is None:
-            return Found(file.unlinked(), None, None)
+            return Found(unlinked, None, None)
         state = Written(filling.key, filling.bucket_id, filling.content(), is_new=False)
-        return Found(file.unlinked(), state, file.link_of(filling.key))
+        return Found(unlinked, state, file.link_of(filling.key))
 
     def _drop_file(self) -> None:
         self._filling = None

@@ -28,7 +28,7 @@ def clock() -> Clock:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """Run a PostgreSQL; what a test stops it starts again."""
-    server = PostgresServer(shared_buffers="32MB")
+    server = PostgresServer(shared_buffers="32MB", recovery_init_sync_method="syncfs")
     try:
         server.start()
         yield server

@@ -90,6 +90,7 @@ async def until_kept(store: BucketStore, buckets: int) -> None:
     async with asyncio.timeout(20):
         while (await store.totals()).buckets != buckets:
             await asyncio.sleep(0.001)
+        await asyncio.sleep(0)  # what it has in memory goes with the next turn of the event loop
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -24,7 +24,7 @@ def told() -> dict[int, bytes]:
 
 @pytest.fixture
 def maker(told: dict[int, bytes]) -> Iterator[links.LinkMaker]:
-    maker = links.LinkMaker(ONION_KEY, told.__setitem__)
+    maker = links.LinkMaker(ONION_KEY, lambda key, _, link: told.__setitem__(key, link))
     yield maker
     maker.close()
 

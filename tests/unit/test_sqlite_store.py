@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from random import Random
@@ -410,4 +411,27 @@ async def test_links_that_a_crash_lost_are_made_at_the_start(tmp_path: Path) -> 
     store = await SqliteStore.open(tmp_path / "store.db", ONION_KEY, tick=TICK, clock=Clock())
     for number in range(2):
         assert await store.fetch(cheap_link(BucketId(START, number))) is not None
+    await store.close()
+
+
+async def test_a_bucket_gets_no_link_of_one_that_was_erased_before_its_link_was_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock jumps far ahead at that moment; SQLite gives the next bucket the erased one's key."""
+    go_on = threading.Event()
+
+    def slow_link(bucket_id: BucketId, onion_key: bytes) -> bytes:
+        go_on.wait(20)
+        return cheap_link(bucket_id, onion_key)
+
+    monkeypatch.setattr(links, "bucket_link", slow_link)
+    clock = Clock()
+    store = await open_sqlite(tmp_path, clock=clock, window=60, lifetime=1000, cached_buckets=0)
+    old = await store.store(an_entry())
+    clock.now += 1000
+    await until_kept(store, 0)
+    new = await store.store(an_entry())
+    go_on.set()
+    assert await store.fetch(cheap_link(new.bucket_id)) == new.bucket
+    assert await store.fetch(cheap_link(old.bucket_id)) is None
     await store.close()
