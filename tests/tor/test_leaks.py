@@ -66,9 +66,7 @@ def tempted(env: dict[str, str]) -> dict[str, str]:
     """Have the environment name a proxy in every way in which programs are told of one."""
     names = ("all_proxy", "http_proxy", "https_proxy", "socks_proxy", "socks_server", "ftp_proxy")
     proxies = {name: f"socks5://{TEMPTING}" if "socks" in name else f"http://{TEMPTING}" for name in names}
-    return (
-        env | proxies | {name.upper(): proxy for name, proxy in proxies.items()} | {"NO_PROXY": "*", "no_proxy": "*"}
-    )
+    return env | proxies | {name.upper(): proxy for name, proxy in proxies.items()}
 
 
 @asynccontextmanager
@@ -209,3 +207,20 @@ async def test_where_there_is_more_than_tor(network: Network, tmp_path: Path) ->
     run = Traced(env, tmp_path, (), {})
     await run_all_commands(run, tmp_path)
     assert_nothing_went_past(run, network)
+
+
+async def test_with_a_tor_of_its_own(network: Network, tmp_path: Path) -> None:
+    """Only that tor speaks to others; the command itself looks for one in the usual places, and then uses its own."""
+    env = environment(tmp_path, **network.environment())
+    async with serving(env=env) as server:
+        for name in ("ONION_RDV_SOCKS", "ONION_RDV_SOCKS_CONTROL"):
+            del env[name]
+        run = Traced(env | {"ONION_RDV_SERVER": server.name}, tmp_path, (), {})
+        await run("offer", "-", "--one-channel", stdin=ELSEWHERE)
+    (trace,) = run.traces.values()
+    addresses = addresses_of(trace)
+    assert {address.rpartition(":")[0] for address in addresses} == {"127.0.0.1"}
+    usual = {"127.0.0.1:9050", "127.0.0.1:9150"}
+    assert usual < addresses
+    assert len(addresses - usual) == 2, "the SOCKS and the control port of its tor"
+    assert lookups_in(trace) == socket_files_of(trace) == set()

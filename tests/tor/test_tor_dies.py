@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from onion_rdv.tor.testnet import Network
+    from onion_rdv.tor.testnet import Keeper, Network
 
 LINK = "simplex:/i#abcdefghijklmnopqrstuvwxyz012345/ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopq?h=smp.invalid"
 GONE = "no Tor was found: nothing answers at the SOCKS port"
@@ -136,3 +137,20 @@ async def test_while_two_people_talk(env: dict[str, str], network: Network, tmp_
                 assert one.of("disconnected")
                 assert "begin a new talk" in "\n".join(one.said)
                 assert other.heard == []
+
+
+async def test_while_servers_run(network: Network, keeper: Keeper, tmp_path: Path) -> None:
+    """They wait for their tor, and for no other."""
+    env = environment(tmp_path, **network.environment())
+    traces = [tmp_path / "rendezvous.trace", tmp_path / "messaging.trace"]
+    first, second = map(tracer, traces)
+    words = ("messaging", "serve")
+    async with (
+        serving(env=env, wrapper=first) as rendezvous,
+        serving(env=env, wrapper=second, words=words) as messaging,
+    ):
+        await asyncio.to_thread(keeper.restart_tor)
+        for server in rendezvous, messaging:
+            await server.wait_for("onion service: published", times=2)
+    assert [addresses_of(trace) for trace in traces] == [{network.service_control}] * 2
+    assert not any(lookups_in(trace) for trace in traces)

@@ -108,13 +108,14 @@ async def test_requests_say_nothing_needless() -> None:
     assert [line.split(b":")[0] for line in head[1:]] == [b"Host", b"Content-Type", b"Content-Length"]
 
 
-async def test_nothing_of_the_environment_changes_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("exempt", ["*", SERVER.host, "localhost"])
+async def test_nothing_of_the_environment_changes_the_way(exempt: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ALL_PROXY", "HTTP_PROXY", "http_proxy", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setenv("NO_PROXY", exempt)
     async with RecordingSocks([FakeServer()]) as proxy:
         await make_offer(proxy)
-    assert len(proxy.connects) == 2
+    assert [request.host for request in proxy.connects] == [SERVER.host] * 2
 
 
 async def test_limits_can_be_set() -> None:
