@@ -20,8 +20,14 @@ def run() -> None:
 
             sys.stdout.write(f"onion-rdv {__version__}\n")
             return
-    from onion_rdv.cli.main import main
+    if arguments[:1] != ["testnet"]:  # it has no secrets, and what it runs is a person's program
+        from onion_rdv.cli import own_process
 
+        own_process.close()
+    from onion_rdv.cli.main import main
+    from onion_rdv.cli.reports import take_over_reports
+
+    take_over_reports()
     sys.exit(main(arguments))
 
 

@@ -16,7 +16,7 @@ from onion_rdv.cli.qr import draw
 from onion_rdv.cli.route import Route, route_options, tor_route
 from onion_rdv.cli.secret_input import read_secret, refuse_to_share_stdin
 from onion_rdv.cli.settings import EPILOG, option
-from onion_rdv.cli.terminal import complain, emit, emit_json, printable, say, warn
+from onion_rdv.cli.terminal import complain, emit, emit_json, printable, refuse_journal, say, warn
 from onion_rdv.errors import (
     MessagingCheckFailed,
     MessagingServerUnreachable,
@@ -60,6 +60,7 @@ def accept(
     Nothing is used up: of a one-time link nothing but the server's name is sent. INVITE is read from stdin (-) or at
     a prompt, and then stays out of the shell's history.
     """
+    refuse_journal("the link", on_stderr=more["qr"])
     refuse_to_share_stdin(invite, "invite", passphrase_file)
     parsed = Invite.parse(read_secret(invite, "invite"))
     warn_of_unknown_server(parsed, server)

@@ -12,7 +12,7 @@ import click
 from onion_rdv.cli.administration import admin_client, administration_options, server_directory
 from onion_rdv.cli.service_options import authorized_client_option, onion_service_dir_option
 from onion_rdv.cli.settings import EPILOG, SERVE
-from onion_rdv.cli.terminal import emit, emit_json, say, warn
+from onion_rdv.cli.terminal import emit, emit_json, refuse_journal, say, warn
 from onion_rdv.errors import NoServerHere, SettingsError, StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -122,6 +122,7 @@ class _Desk:
 def _add(desk: _Desk, name: str, *, as_json: bool) -> None:
     from onion_rdv.tor.client_authorization import Credential
 
+    refuse_journal("the client's key")
     before = desk.ask("GET")
     credential = Credential.generate(before["address"])
     after = desk.ask("POST", name=name, key=credential.public_key)

@@ -20,7 +20,7 @@ from onion_rdv.cli.administration import (
 from onion_rdv.cli.secret_input import ask_or_read
 from onion_rdv.cli.service_options import onion_service_dir_option
 from onion_rdv.cli.settings import EPILOG, SERVE
-from onion_rdv.cli.terminal import emit, emit_json, printable, say, warn
+from onion_rdv.cli.terminal import emit, emit_json, printable, refuse_journal, say, warn
 from onion_rdv.errors import NoServerHere
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ async def _records(client: AdminClient, places: Places) -> AsyncGenerator[Record
 def _passphrase(file: Path | None) -> str:
     text = ask_or_read("passphrase (nothing: make one)", file, again=True, may_be_empty=True)
     if not text and file is None:
+        refuse_journal("the passphrase", on_stderr=True)
         text = passphrases.make(_WORDS)
         say(f"passphrase: {text}")
         say("keep it apart from the backup, which is worth nothing without it")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import traceback
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from onion_rdv import __version__
+from onion_rdv.cli.reports import as_bug
 from onion_rdv.cli.settings import variable_of
 from onion_rdv.cli.settings_file import SettingsFile
 from onion_rdv.cli.terminal import complain
@@ -85,8 +84,9 @@ def main(arguments: Sequence[str]) -> int:
         click.echo("onion-rdv: interrupted", err=True)
         return _INTERRUPTED
     except Exception as error:  # noqa: BLE001
-        complain(RdvError(_describe_bug(error)))
-        return RdvError.exit_code
+        bug = as_bug(error)
+        complain(bug)
+        return bug.exit_code
     return result if isinstance(result, int) else 0
 
 
@@ -97,11 +97,3 @@ def _as_usage_error(error: click.ClickException) -> UsageError:
     message = message[:1].lower() + message[1:]
     variable = variable_of(error.param, context) if isinstance(error, click.BadParameter) else None
     return UsageError(message if variable is None else f"{variable}: {message}", hint=f"see {where} --help")
-
-
-def _describe_bug(error: Exception) -> str:
-    """Name the kind of an unforeseen error and the place; its text may hold a secret, and stays here."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "onion_rdv" in frame.filename] or frames
-    place = f" in {Path(own[-1].filename).name}, line {own[-1].lineno}" if own else ""
-    return f"{type(error).__name__}{place}"

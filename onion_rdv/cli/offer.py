@@ -12,7 +12,7 @@ from onion_rdv.cli.offering import Offering, Passphrase, get_passphrase, offer_o
 from onion_rdv.cli.route import Route, route_options, tor_route
 from onion_rdv.cli.secret_input import read_secret, refuse_to_share_stdin
 from onion_rdv.cli.settings import EPILOG, option
-from onion_rdv.cli.terminal import emit_json
+from onion_rdv.cli.terminal import emit_json, refuse_journal
 
 if TYPE_CHECKING:
     from onion_rdv.client.offer import Offer
@@ -37,6 +37,7 @@ def offer(link: str | None, *, as_json: bool, **options: Any) -> None:
     who has only one of them has nothing. LINK is read from stdin (-) or at a prompt, and then stays out of the
     shell's history.
     """
+    refuse_journal("the invite and the passphrase", on_stderr=not as_json or options["qr"])
     offering = Offering.of(options)
     refuse_to_share_stdin(link, "link", options["passphrase_file"])
     link = read_secret(link, "link")

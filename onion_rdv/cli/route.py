@@ -11,6 +11,7 @@ import click
 
 from onion_rdv.cli.admission import admitted
 from onion_rdv.cli.kinds import CONTROL_PORT, READABLE_FILE, SOCKS_PORT
+from onion_rdv.cli.own_process import forget_variables
 from onion_rdv.cli.settings import option, state_directory
 from onion_rdv.cli.terminal import ProgressBar, say
 from onion_rdv.errors import NoTor
@@ -96,6 +97,7 @@ async def _some_tor(route: Route) -> AsyncIterator[tuple[SocksPort, str | None]]
     from onion_rdv.tor import own_tor
 
     say("no tor is running here; starting one (the first time takes longest)")
+    forget_variables()
     directory = own_tor.pick_free_directory(state_directory(route.state_dir) / "client-tor")
     with ProgressBar("starting tor") as progress:
         tor = await own_tor.launch(

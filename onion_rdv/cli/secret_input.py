@@ -1,7 +1,8 @@
 """Reading what must not be seen: links, invites and passphrases, from an argument, stdin, a file or a prompt.
 
-Prompts do not echo. An argument can be seen by the machine's other users while the command runs, and stays in the
-shell's history; it is there for links and invites because people expect it, and the help says what is better.
+Prompts do not echo. An argument can be seen by the machine's other users, if only until it is read here and
+overwritten, and stays in the shell's history. It is there for links and invites because people expect it; they are
+told what is better.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from onion_rdv.cli.terminal import warn
 from onion_rdv.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,10 +30,22 @@ def read_secret(argument: str | None, what: str) -> str:
     """
     if argument is None and sys.stdin.isatty():
         return ask(what)
-    text = read_stdin(what) if argument is None or argument == STDIN else argument
+    text = read_stdin(what) if argument is None or argument == STDIN else read_argument(argument, what)
     if not text.strip():
         raise UsageError(f"the {what} is empty")
     return text.strip()
+
+
+def read_argument(argument: str, what: str, instead: str = "leave it out, and it is asked for") -> str:
+    """Take a secret that was an argument out of others' sight, and say what had seen it by then."""
+    from onion_rdv.cli.own_process import hide_argument
+
+    hide_argument(argument)
+    warn(
+        f"the {what} was an argument: others on this machine may have seen it, and the shell's history keeps it"
+        f" ({instead})"
+    )
+    return argument
 
 
 def refuse_to_share_stdin(argument: str | None, what: str, passphrase_file: Path | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 import sys
@@ -11,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onion_rdv.cli.own_process import forget_variables
 from onion_rdv.cli.terminal import ProgressBar, emit, emit_json, printable, say, warn
 from onion_rdv.errors import NoTor, RdvError
 from onion_rdv.systemd.journal import Priority, is_journal
@@ -51,7 +51,7 @@ def run_service(
 
     manager = ServiceManager.from_environment(os.environ)
     inherited = inherited_listener(os.environ)
-    logging.getLogger("onion_rdv").addHandler(_LogHandler())
+    forget_variables()
     if inherited is not None and options["listen"] not in {None, Path(inherited.getsockname())}:
         warn(f"listen is not used: systemd has made the socket {printable(inherited.getsockname())}")
 
@@ -197,10 +197,3 @@ class _Life:
             else:
                 self._manager.feed_watchdog()
             await asyncio.sleep(third)
-
-
-class _LogHandler(logging.Handler):
-    """Says what the server logs: texts of our own, with cause and cure."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        say(printable(record.getMessage()), Priority.ERROR if record.levelno >= logging.ERROR else Priority.WARNING)

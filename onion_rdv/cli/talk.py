@@ -16,9 +16,9 @@ from onion_rdv.cli.invited import open_bucket, warn_of_unknown_server
 from onion_rdv.cli.kinds import MESSAGING_SERVER, RENDEZVOUS_SERVER
 from onion_rdv.cli.offering import Offering, Passphrase, get_passphrase, offer_options
 from onion_rdv.cli.route import Route, route_options, tor_route
-from onion_rdv.cli.secret_input import STDIN, ask, read_secret_file
+from onion_rdv.cli.secret_input import STDIN, ask, read_argument, read_secret_file
 from onion_rdv.cli.settings import EPILOG, option
-from onion_rdv.cli.terminal import emit_json, say
+from onion_rdv.cli.terminal import emit_json, refuse_journal, say
 from onion_rdv.errors import TalkCutShort, UsageError
 from onion_rdv.protocol import Invite
 
@@ -59,6 +59,7 @@ def talk(invite: str | None, *, join: bool, plain: bool, as_json: bool, **option
     """
     if STDIN in {str(options["passphrase_file"]), str(options["invite_file"]), invite}:
         raise UsageError("stdin is for what you say", hint="name a file, or type at a prompt")
+    refuse_journal("what is said", on_stderr=not as_json or options["qr"])
     text = _find_invite(invite, options["invite_file"], ask_for_it=join)
     face = _choose_face(plain=plain, as_json=as_json)
     server = _parse_server(options["messaging_server"])
@@ -139,7 +140,9 @@ def _find_invite(invite: str | None, file: Path | None, *, ask_for_it: bool) -> 
         raise UsageError("there is more than one invite", hint="give INVITE, or --invite-file, or --join")
     if file is not None:
         return read_secret_file(file, "invite").strip()
-    return ask("invite") if ask_for_it else invite
+    if ask_for_it:
+        return ask("invite")
+    return None if invite is None else read_argument(invite, "invite", "--join asks for it")
 
 
 def _choose_face(*, plain: bool, as_json: bool) -> Face:

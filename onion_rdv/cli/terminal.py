@@ -4,7 +4,7 @@
 * Everything for a person's eyes (what is being done, warnings, errors, progress) goes to stderr.
 * ``onion-rdv: ...`` says what is wrong, ``hint: ...`` what to do about it; lower case, no full stop.
 * Whatever came over the network or out of a link is escaped before a terminal sees it.
-* A secret is printed only where it is the result that was asked for.
+* A secret is printed only where it is the result that was asked for, and never into a journal.
 * In a journal every line to stderr has its priority.
 """
 
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
+from onion_rdv.errors import UsageError
 from onion_rdv.systemd.journal import Priority, is_journal, with_priority
 
 if TYPE_CHECKING:
@@ -57,6 +58,18 @@ def complain(error: RdvError) -> None:
 def printable(text: str) -> str:
     """Show control characters, and whatever else a terminal might act on, as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def refuse_journal(what: str, *, on_stderr: bool = False) -> None:
+    """Raise :class:`~onion_rdv.errors.UsageError` where a secret that is about to be printed would stay in a journal.
+
+    It goes to stdout, and to stderr too where that is said.
+    """
+    if is_journal(sys.stdout) or (on_stderr and is_journal(sys.stderr)):
+        raise UsageError(
+            f"{what} would be kept in the system's journal, where the output goes",
+            hint="run this in a terminal, or take its output with --json through a pipe",
+        )
 
 
 class ProgressBar:

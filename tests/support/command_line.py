@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 COMMAND = (sys.executable, "-m", "onion_rdv")
 
 _TIMEOUT = 120
+_SURPRISES = ("Traceback", "something went wrong inside onion-rdv")
+
+
+def no_surprise(said: str) -> bool:
+    """Tell whether a command has said nothing of errors that nobody foresaw."""
+    return not any(surprise in said for surprise in _SURPRISES)
 
 
 @dataclass(frozen=True)
@@ -58,5 +64,5 @@ async def onion_rdv(*arguments: str, env: dict[str, str], stdin: str = "", wrapp
             await process.wait()
     assert process.returncode is not None
     result = Result(process.returncode, stdout.decode(), stderr.decode())
-    assert "Traceback" not in result.stderr
+    assert no_surprise(result.stderr), result.stderr
     return result

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from command_line import no_surprise
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -68,4 +70,4 @@ async def serving(
             process.kill()
             await process.wait()
         await reading
-    assert not any("Traceback" in line for line in server.said)
+    assert all(map(no_surprise, server.said)), server.said

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from command_line import COMMAND
+from command_line import COMMAND, no_surprise
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -51,7 +51,7 @@ class TalkProcess:
                 process.kill()
             await process.wait()
             await asyncio.gather(*reading)
-        assert not any("Traceback" in line for line in talk.said)
+        assert all(map(no_surprise, talk.said)), talk.said
 
     async def _read_stdout(self) -> None:
         assert self.process.stdout is not None

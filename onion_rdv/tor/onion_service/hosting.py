@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -74,7 +74,9 @@ class HostSettings:
         if self.socket is not None:
             return self.socket
         if os.geteuid() == 0 and tor_uid != 0:
-            _RUNTIME_DIRECTORY.mkdir(mode=0o711, exist_ok=True)
+            with suppress(FileExistsError):
+                _RUNTIME_DIRECTORY.mkdir(mode=0o711)
+                _RUNTIME_DIRECTORY.chmod(0o711)  # whatever the umask is
             return _RUNTIME_DIRECTORY / self.SOCKET
         return self.state_directory / self.SOCKET
 
