@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
-from command_line import COMMAND, environment, onion_rdv
+from command_line import COMMAND, environment, no_surprise, onion_rdv
 from offline_tor import COOKIE, offline_tor
 from stores import an_entry
 from terminal import at_a_terminal
@@ -49,7 +49,7 @@ def serving(env: dict[str, str], directory: Path) -> Iterator[None]:
             yield
             process.terminate()
             assert process.wait(60) == 0
-            assert "Traceback" not in process.stderr.read()
+            assert no_surprise(process.stderr.read())
         finally:
             process.kill()
 
