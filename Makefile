@@ -2,7 +2,7 @@
 
 PYTHON = .venv/bin/python
 
-.PHONY: demo install test lint test-unit test-tor test-deploy bench fuzz uniform deb dist man lock clean
+.PHONY: demo install test lint test-unit test-tor test-deploy bench fuzz uniform soak deb dist man lock clean
 
 demo: .venv/.installed
 	$(PYTHON) -m onion_rdv demo
@@ -33,6 +33,10 @@ test-deploy: .venv/.installed-deploy
 # Fuzz every parser for some minutes; what shows a fault is in build/fuzz then (docs/fuzzing.md).
 fuzz: .venv/.installed-dev
 	$(PYTHON) -m fuzz
+
+# Offer and accept for ten minutes while servers are killed and tors restarted: is every acknowledged link fetched?
+soak: .venv/.installed-dev
+	SOAK_SECONDS=600 $(PYTHON) -m pytest --capture=no tests/tor/test_soak.py
 
 # Learn to tell requests apart by what passes a guard: how often does it succeed? (docs/uniform.md).
 uniform: .venv/.installed-dev

@@ -91,7 +91,11 @@ class OlderTor:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host, _, port = self.behind.rpartition(":")
-        tor_reader, tor_writer = await asyncio.open_connection(host, port)
+        try:
+            tor_reader, tor_writer = await asyncio.open_connection(host, port)
+        except OSError:  # tor is being restarted
+            writer.close()
+            return
         answering = asyncio.create_task(self._answer(tor_reader, writer))
         self._open.add(writer)
         try:
