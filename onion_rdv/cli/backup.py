@@ -21,6 +21,7 @@ from onion_rdv.cli.secret_input import ask_or_read
 from onion_rdv.cli.service_options import onion_service_dir_option
 from onion_rdv.cli.settings import EPILOG, SERVE
 from onion_rdv.cli.terminal import emit, emit_json, printable, refuse_journal, say, warn
+from onion_rdv.cli.tidy_end import tidy_end
 from onion_rdv.errors import NoServerHere
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ def backup(
     kept_at = Places(server_directory(state_dir), **places)
     passphrase = _passphrase(passphrase_file)
     records = with_tors_key(_records(admin_client(admin_socket, state_dir), kept_at), kept_at)
-    contents = asyncio.run(write_backup(records, file, passphrase))
+    with tidy_end():
+        contents = asyncio.run(write_backup(records, file, passphrase))
     if not contents.has_key and kept_at.front is None:
         warn(
             "the onion key is not in it, for tor keeps it and this user may not read it: run this as root and name"

@@ -12,6 +12,7 @@ from onion_rdv.cli.administration import database_option, server_directory
 from onion_rdv.cli.secret_input import ask_or_read
 from onion_rdv.cli.settings import EPILOG, option
 from onion_rdv.cli.terminal import emit, emit_json, printable, say
+from onion_rdv.cli.tidy_end import tidy_end
 from onion_rdv.errors import UsageError
 
 
@@ -37,7 +38,7 @@ def restore(
     directory = server_directory(state_dir)
     passphrase = ask_or_read("passphrase", passphrase_file)
     try:
-        with file.open("rb") as reading:
+        with tidy_end(), file.open("rb") as reading:
             contents = asyncio.run(put_back(opened(reading, passphrase), directory, database))
     except OSError as error:
         raise UsageError(f"{file} cannot be read ({error.strerror})", hint="check its name") from None

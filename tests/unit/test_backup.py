@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import time
 from contextlib import asynccontextmanager
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from stores import an_entry, cheap_link, open_postgres
+from command_line import COMMAND, environment
+from stores import an_entry, cheap_link, open_postgres, until
 
 from onion_rdv.errors import (
     BackupUnusable,
@@ -18,7 +21,7 @@ from onion_rdv.errors import (
     SettingsError,
     StoreError,
 )
-from onion_rdv.protocol import BUCKET_ENTRIES, decode_onion_address
+from onion_rdv.protocol import BUCKET_ENTRIES, BUCKET_SIZE, decode_onion_address
 from onion_rdv.protocol.bucket import entries
 from onion_rdv.rendezvous.admin.client import AdminClient
 from onion_rdv.rendezvous.admin.face import AdminFace
@@ -30,6 +33,7 @@ from onion_rdv.rendezvous.backup.serving import backup_routes, read_records
 from onion_rdv.rendezvous.backup.sources import Places, running_server, stopped_server, with_tors_key
 from onion_rdv.rendezvous.kept import KeptBucket, Marks
 from onion_rdv.rendezvous.opening import STORE_FILE
+from onion_rdv.rendezvous.rules import DEFAULT_LIFETIME
 from onion_rdv.rendezvous.sqlite import SqliteStore
 from onion_rdv.tor.onion_service.client_list import CLIENTS_FILE
 from onion_rdv.tor.onion_service.hosting import KEY_FILE
@@ -234,6 +238,61 @@ async def test_for_root_it_belongs_to_whom_the_directory_above_belongs(places: P
     statuses = [file.stat() for file in (above / "server", *(above / "server").iterdir())]
     assert {(status.st_uid, status.st_gid) for status in statuses} == {(4711, 4712)}
     assert {file.name for file in tmp_path.iterdir()} == {"above", "backup", "server"}
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
+async def test_a_restore_that_is_ended_in_the_middle_leaves_nothing(
+    how: signal.Signals, places: Places, tmp_path: Path
+) -> None:
+    await fill(places, 1)
+    await write_backup(stopped_server(places), tmp_path / "backup", PASSPHRASE)
+    (tmp_path / "passphrase").write_text(PASSPHRASE)
+    above = tmp_path / "above"
+    above.mkdir()
+    os.mkfifo(tmp_path / "fifo")  # it reads the backup up to here and then waits for more
+    words = ("restore", "fifo", "--state-dir", "above", "--passphrase-file", "passphrase")
+    process = await asyncio.create_subprocess_exec(*COMMAND, *words, cwd=tmp_path, env=environment(tmp_path))
+    with await asyncio.to_thread((tmp_path / "fifo").open, "wb") as fifo:
+        fifo.write((tmp_path / "backup").read_bytes()[:-1])
+        fifo.flush()
+        await until(lambda: any(above.glob(".server.*")))
+        process.send_signal(how)
+        assert await process.wait() == 128 + how
+    assert list(above.iterdir()) == []
+
+
+async def test_what_has_expired_leaves_a_restored_store_too(places: Places, tmp_path: Path) -> None:
+    buckets = await fill(places, 2 * BUCKET_ENTRIES)
+    await write_backup(stopped_server(places), tmp_path / "backup", PASSPHRASE)
+    there = tmp_path / "there"
+    await restore(unseal(tmp_path / "backup"), there)
+    assert all(bucket[:64] in everything_in(there) for bucket in buckets.values())
+    store = await SqliteStore.open(there / STORE_FILE, ONION_KEY, clock=lambda: time.time() + DEFAULT_LIFETIME + 1)
+    await until(lambda: not any(bucket[:64] in everything_in(there) for bucket in buckets.values()))
+    assert not any(link in everything_in(there) for link in buckets)
+    await store.close()
+
+
+async def test_what_a_backup_is_written_into_shows_nothing_at_any_time(places: Places, tmp_path: Path) -> None:
+    buckets = await fill(places, 10 * BUCKET_ENTRIES)
+    where = tmp_path / "where"
+    where.mkdir()
+    seen = b""
+
+    async def watched() -> AsyncIterator[Record]:
+        nonlocal seen
+        async for record in stopped_server(places):
+            yield record
+            seen += everything_in(where)
+
+    await write_backup(watched(), where / "backup", PASSPHRASE)
+    seen += everything_in(where)
+    assert len(seen) > 10 * BUCKET_SIZE
+    assert not any(link in seen or bucket[:64] in seen for link, bucket in buckets.items())
+
+
+def everything_in(directory: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in directory.iterdir())
 
 
 # Making one

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -142,6 +143,36 @@ async def test_the_file_of_a_closed_bucket_is_the_same_however_many_entries_it_t
         assert everything_in(directory) != while_open
     assert files.count(files[0]) == len(files)
     assert set(files[0][0]) == {"store.db", "store.db-wal"}
+
+
+async def test_nor_does_it_show_when_the_server_was_killed_while_the_bucket_was_open(tmp_path: Path) -> None:
+    content = Random(5).randbytes(BUCKET_SIZE)
+    files = []
+    for count in (1, 2, 40, 63):
+        alive, after = tmp_path / f"{count} alive", tmp_path / f"{count} after"
+        alive.mkdir()
+        clock = Clock()
+        store = await open_sqlite(alive, clock=clock, window=60, randomness=Scripted(content))
+        for entry in reversed(entries(content)[-count:]):
+            await store.store(entry)
+        await store.fetch(cheap_link(BucketId(START, 0)))
+        shutil.copytree(alive, after)  # what is there when the process is killed now
+        await store.close()
+        assert not log_is_empty(after)
+        store = await open_sqlite(after, clock=clock, window=60, randomness=Scripted(content))
+        clock.now += 60
+        await until_closed(store)
+        await until(lambda after=after: log_is_empty(after))  # type: ignore[misc]
+        files.append({file.name: file.read_bytes() for file in after.iterdir()})
+        assert await store.fetch(cheap_link(BucketId(START, 0))) == content
+        await store.close()
+    assert files.count(files[0]) == len(files)
+
+
+async def until_closed(store: SqliteStore) -> None:
+    async with asyncio.timeout(20):
+        while (await store.totals()).open:
+            await asyncio.sleep(0.001)
 
 
 async def test_a_full_bucket_leaves_nothing_in_the_log(tmp_path: Path) -> None:
