@@ -7,7 +7,6 @@ link for many leads to is fetched and checked, without a trace at the other end.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hmac
 import ssl
 import time
@@ -29,7 +28,7 @@ from onion_rdv.smp.client import SmpConnection, get_link, ping
 from onion_rdv.smp.wire.connection_info import read_connection_info
 from onion_rdv.smp.wire.hello import ALPN
 from onion_rdv.smp.wire.link_data import contact_keys, open_parts
-from onion_rdv.tor.socks import is_tor, nothing_answers, open_stream_patiently
+from onion_rdv.tor.socks import end_stream, is_tor, nothing_answers, open_stream_patiently
 
 if TYPE_CHECKING:
     from onion_rdv.client.messaging import MessagingServer, SmpLink
@@ -124,9 +123,7 @@ async def _greet(server: MessagingServer, socks: SocksPort, timeout: float) -> s
     except (ssl.SSLError, OSError, asyncio.IncompleteReadError):
         raise MessagingServerUnreachable("it accepts a stream, but does not answer as such a server should") from None
     finally:
-        writer.transport.abort()
-        with contextlib.suppress(OSError, ssl.SSLError):
-            await writer.wait_closed()
+        await end_stream(writer)
 
 
 async def _say_hello(server: MessagingServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:

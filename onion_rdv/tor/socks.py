@@ -133,6 +133,16 @@ async def open_stream(
     return stream.reader, stream.writer
 
 
+async def end_stream(writer: asyncio.StreamWriter) -> None:
+    """End a stream at once, whatever is under way on it.
+
+    This does not wait for what asyncio says of its end: where a stream breaks in the middle of a TLS handshake,
+    asyncio says nothing, ever.
+    """
+    writer.transport.abort()
+    await asyncio.sleep(0)  # the socket is closed in the event loop's next turn
+
+
 async def open_stream_patiently(
     socks: SocksPort, host: str, port: int, timeout: float
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -54,6 +54,9 @@ async def test_smp_is_greeted_with_tls_1_3_and_no_name() -> None:
     answering = TlsServer()
     async with RecordingSocks([answering]) as proxy:
         answer = await look(server(Hello.SMP), proxy.socks, timeout=20)
+        async with asyncio.timeout(20):
+            while not answering.protocols:
+                await asyncio.sleep(0.01)  # it has yet to hear the end of the handshake
     assert answer == Look(reachable=True, detail="it answers with TLS 1.3; its identity was not checked")
     assert answering.names == [None]
     assert answering.protocols == ["smp/1"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -77,14 +79,22 @@ async def test_at_the_rendezvous_server(step: str, size: int) -> None:
     assert len(proxy.connects) == (2 if step == "read-back" else 1)
 
 
-@pytest.mark.parametrize("when", ["asked", "open", "greeted"])
+def reset(writer: asyncio.StreamWriter) -> None:
+    """End a stream as one ends whose owner was killed with bytes unread."""
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+@pytest.mark.parametrize("when", ["asked", "open", "greeted", "reset"])
 @pytest.mark.parametrize("hello", [Hello.SMP, Hello.HTTPS, Hello.HTTP])
 async def test_at_a_look_at_the_messaging_server(hello: Hello, when: str) -> None:
     async with RecordingSocks([DEATH]) as proxy:
 
-        async def serve(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
-            if when == "greeted":
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if when in {"greeted", "reset"}:
                 await reader.read(1)
+            if when == "reset":
+                reset(writer)
             proxy.die()
 
         if when != "asked":
@@ -98,15 +108,17 @@ async def test_at_a_look_at_the_messaging_server(hello: Hello, when: str) -> Non
 
 
 @pytest.mark.parametrize("end", ["beginner", "joiner"])
-@pytest.mark.parametrize("when", ["asked", "greeted"])
+@pytest.mark.parametrize("when", ["asked", "greeted", "reset"])
 async def test_at_a_talks_beginning(when: str, end: str, tmp_path: Path) -> None:
     async with house(tmp_path) as at, beginning(at.ports[0].socks, at.place) as one, RecordingSocks([DEATH]) as proxy:
 
-        async def serve(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.read(1)
+            if when == "reset":
+                reset(writer)
             proxy.die()
 
-        if when == "greeted":
+        if when != "asked":
             proxy.answers = [serve]
         way: Any = beginning(proxy.socks, at.place) if end == "beginner" else joining(one.link, proxy.socks)
         with pytest.raises(NoTor, match=GONE):

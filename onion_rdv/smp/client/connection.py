@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import copy
 import secrets
 import ssl
@@ -22,7 +21,7 @@ from onion_rdv.smp.client.refusals import refusal
 from onion_rdv.smp.wire.blocks import BLOCK_SIZE
 from onion_rdv.smp.wire.replies import Err, parse_reply
 from onion_rdv.smp.wire.transmissions import CORRELATION_ID_SIZE, Transmission, authorizer, batches, split
-from onion_rdv.tor.socks import open_stream_patiently
+from onion_rdv.tor.socks import end_stream, open_stream_patiently
 
 if TYPE_CHECKING:
     from onion_rdv.smp.client.session import Session
@@ -98,13 +97,13 @@ class SmpConnection:
             async with asyncio.timeout(deadline - time.monotonic()):
                 session = await sessions.begin(reader, writer, server)
         except TimeoutError:
-            await _abort(writer)
+            await end_stream(writer)
             raise _too_late(timeout) from None
         except _BROKEN:
-            await _abort(writer)
+            await end_stream(writer)
             raise MessagingServerSilent("the connection ended before its hello was over") from None
         except BaseException:
-            await _abort(writer)
+            await end_stream(writer)
             raise
         return cls(reader, writer, session, timeout)
 
@@ -170,7 +169,7 @@ class SmpConnection:
         self._reading.cancel()
         await asyncio.wait([self._reading])
         self._end(_ended())
-        await _abort(self._writer)
+        await end_stream(self._writer)
 
     async def _read(self) -> None:
         try:
@@ -229,9 +228,3 @@ def _too_late(timeout: float) -> MessagingServerSilent:
 
 def _ended() -> MessagingServerSilent:
     return MessagingServerSilent("the connection has ended")
-
-
-async def _abort(writer: asyncio.StreamWriter) -> None:
-    writer.transport.abort()
-    with contextlib.suppress(*_BROKEN):
-        await writer.wait_closed()
