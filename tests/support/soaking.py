@@ -73,6 +73,8 @@ class Soak:
             self._ending = True
             await asyncio.wait(people)
             telling.cancel()
+            while not self.acknowledged:  # where hardly any time was given
+                await self._offer()
             self.tell(f"{len(self._to_fetch)} links are left to be fetched")
             await asyncio.gather(*(self._fetch_the_rest() for _ in range(PEOPLE)))
             self._end_server(signal.SIGTERM)
