@@ -9,9 +9,11 @@ import argparse
 import asyncio
 import contextlib
 import itertools
+import random
 import secrets
 import socket
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from onion_rdv.protocol.exchange import REPLY_SIZE
@@ -24,6 +26,21 @@ BODY: Final = bytes(256)
 
 def request(path: str = "/v1/fetch", body: bytes = BODY, more: str = "", method: str = "POST") -> bytes:
     return f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n{more}\r\n".encode() + body
+
+
+@dataclass
+class Pace:
+    """How fast clients are that ask again and again: seconds from one request of each to the next, 0 for no pause."""
+
+    pause: float = 0
+
+    async def after(self, requests: int) -> None:
+        """Wait until the next are due; not all at once, but each at some time of its own."""
+        if self.pause:
+            await asyncio.sleep(requests * self.pause * random.uniform(0.5, 1.5))
+
+
+PACE: Final = Pace()
 
 
 async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -57,9 +74,10 @@ async def unread(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     """Send requests and take no reply."""
     writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is a transport that reads
     while True:
-        writer.write(request() * 10)
+        writer.write(request() if PACE.pause else request() * 10)
         await writer.drain()
         await asyncio.sleep(0.01)
+        await PACE.after(1)
 
 
 async def pipelined(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -67,6 +85,7 @@ async def pipelined(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
     while True:
         writer.write(request() * 10)
         await reader.readexactly(10 * REPLY_SIZE)
+        await PACE.after(10)
 
 
 async def hasty(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -74,6 +93,7 @@ async def hasty(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     while True:
         writer.write(request())
         await reader.readexactly(REPLY_SIZE)
+        await PACE.after(1)
 
 
 WRONG: Final = (
@@ -107,7 +127,8 @@ KINDS: Final[dict[str, Callable[[asyncio.StreamReader, asyncio.StreamWriter], Aw
 }
 
 
-async def _misbehave(kind: str, path: str, pause: float, begun: Callable[[], None]) -> None:
+async def _misbehave(kind: str, path: str, begun: Callable[[], None]) -> None:
+    await PACE.after(1)
     while True:
         # Who is cut off comes again.
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
@@ -122,10 +143,11 @@ async def _misbehave(kind: str, path: str, pause: float, begun: Callable[[], Non
                 await KINDS[kind](reader, writer)
             finally:
                 writer.transport.abort()
-        await asyncio.sleep(pause)
+        await asyncio.sleep(0.01)
+        await PACE.after(1)
 
 
-async def misbehave(kinds: list[str], path: str, connections: int, pause: float) -> None:
+async def misbehave(kinds: list[str], path: str, connections: int) -> None:
     """Do it until cancelled."""
     waiting = set(range(connections))
 
@@ -138,7 +160,7 @@ async def misbehave(kinds: list[str], path: str, connections: int, pause: float)
     async with asyncio.TaskGroup() as group:
         for number in range(connections):
             kind = kinds[number % len(kinds)]
-            group.create_task(_misbehave(kind, path, pause, lambda number=number: begin(number)))  # type: ignore[misc]
+            group.create_task(_misbehave(kind, path, lambda number=number: begin(number)))  # type: ignore[misc]
 
 
 def main() -> None:
@@ -146,9 +168,11 @@ def main() -> None:
     parser.add_argument("path")
     parser.add_argument("kinds", nargs="+", choices=KINDS)
     parser.add_argument("--connections", type=int, default=2000)
-    parser.add_argument("--pause", type=float, default=0.01, help="seconds before who was cut off comes again")
+    parser.add_argument("--rate", type=float, help="requests a second of all together; as many as can be by default")
     options = parser.parse_args()
-    asyncio.run(misbehave(options.kinds, options.path, options.connections, options.pause))
+    if options.rate:
+        PACE.pause = options.connections / options.rate
+    asyncio.run(misbehave(options.kinds, options.path, options.connections))
 
 
 if __name__ == "__main__":
