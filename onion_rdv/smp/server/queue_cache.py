@@ -35,6 +35,11 @@ class QueueCache:
         if len(self._queues) > self._most:
             self.drop(next(iter(self._queues)))
 
+    def clear(self) -> None:
+        """Know none any more."""
+        self._queues.clear()
+        self._keys.clear()
+
     def drop(self, key: int) -> None:
         """Know a queue no longer."""
         queue = self._queues.pop(key, None)

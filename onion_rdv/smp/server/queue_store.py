@@ -39,7 +39,8 @@ class QueueStore:
     """Queues and messages in one file; made with :meth:`open`.
 
     All methods may be called by many tasks at once, and take effect in the order in which they are called. They raise
-    :class:`~onion_rdv.errors.StoreError` when the file cannot be used; then nothing happened.
+    :class:`~onion_rdv.errors.StoreError` when the file cannot be used; then nothing happened, or, where a disk failed
+    at the last moment, all of it.
     """
 
     def __init__(self) -> None:
@@ -195,6 +196,8 @@ class QueueStore:
 
     def _hear(self, news: Done | StoreError | None) -> None:
         if isinstance(news, list):
+            if any(isinstance(result, StoreError) for _, result in news):
+                self._cache.clear()  # what failed may have reached the disk all the same
             for job, result in news:
                 if job.learn is not None and not isinstance(result, StoreError):
                     job.learn(result)
