@@ -163,6 +163,8 @@ class FileThread:
         try:
             with self._faults():
                 file = self._open()
+                if self._links:
+                    self._commit([], [])  # it failed a moment ago; without their links, buckets would be passed over
                 if not job.writes:
                     return job.do(file)
                 with file.transaction():

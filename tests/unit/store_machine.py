@@ -142,6 +142,8 @@ class StoreMachine(RuleBasedStateMachine):
 
     async def look(self) -> None:
         """See that the store has all that the model has; let the model have what was refused and is there."""
+        async for _ in self.store.export():
+            pass  # this may be what has it open its file again, and find what was refused and is there
         kept = {
             one.bucket_id: entries(one.content)
             async for one in self.store.export()
