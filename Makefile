@@ -2,7 +2,7 @@
 
 PYTHON = .venv/bin/python
 
-.PHONY: demo install test lint test-unit test-tor test-deploy bench fuzz uniform soak deb dist man lock clean
+.PHONY: demo install test lint test-unit test-tor test-deploy bench fuzz uniform soak deb dist man release lock clean
 
 demo: .venv/.installed
 	$(PYTHON) -m onion_rdv demo
@@ -45,9 +45,14 @@ uniform: .venv/.installed-dev
 bench: .venv/.installed-bench
 	$(PYTHON) bench/run.py
 
-# What is released, into dist/: the Debian package (on Debian 12), wheel and sdist; the man pages, into build/man/.
+# What is released, into dist/: the Debian package (on Debian 12), wheel and sdist, and the bill of materials with
+# either; the man pages, into build/man/.
 deb dist man: .venv/.installed
 	$(PYTHON) -m release $@
+
+# All of it as it is published, with SHA256SUMS: only what a commit has, and only if it comes out the same elsewhere.
+release: .venv/.installed-dev
+	$(PYTHON) -m release deb dist --again
 
 # Rewrite the lock files from pyproject.toml and bench/requirements.in.
 lock: .venv/.installed-dev

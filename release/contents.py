@@ -7,7 +7,7 @@ import sys
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
-from release import ROOT, manual, python_packages
+from release import ROOT, bill, manual, python_packages
 from release.copyright import copyright_file
 from release.tree import PROGRAM
 
@@ -69,6 +69,7 @@ def _documentation(tree: Tree, version: str, epoch: int) -> None:
         tree.copy(ROOT / name, f"{_DOC}/{name}")
     tree.write(f"{_DOC}/changelog.gz", (ROOT / "CHANGELOG.md").read_text())
     tree.write(f"{_DOC}/changelog.Debian.gz", _debian_changelog(version, epoch))
+    tree.write(f"{_DOC}/onion-rdv.cdx.json", bill.text(epoch))
     tree.write(f"{_DOC}/copyright", copyright_file(tree.at(_PACKAGES), _PACKAGES))
 
 

@@ -93,6 +93,7 @@ def test_installation_brings_everything(machine: Machine, package: Path) -> None
         "zsh/vendor-completions/_onion-rdv",
         "fish/vendor_completions.d/onion-rdv.fish",
         "doc/onion-rdv/copyright",
+        "doc/onion-rdv/onion-rdv.cdx.json",
     ):
         machine.run("test", "-s", f"/usr/share/{path}")
     for unit in (SOCKET, SERVICE, "onion-rdv-messaging.socket", MESSAGING):

@@ -9,11 +9,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from checkout import ROOT, copy_checkout, release
 from container import Container
 from debian import bare, copy
 from machine import Machine
 
+from release import ROOT
+from release.elsewhere import copy_checkout, release
 from release.epoch import source_date_epoch
 
 if TYPE_CHECKING:
@@ -32,12 +33,12 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Future[Pa
     epoch = source_date_epoch()
 
     def build() -> Path:
-        [package] = release(ROOT, "deb", directory / "made", epoch=epoch)
+        package, _ = release(ROOT, "deb", directory / "made", epoch=epoch)
         return package
 
     def build_elsewhere() -> Path:
         checkout = copy_checkout(directory / "elsewhere")
-        [package] = release(checkout, "deb", directory / "again", epoch=epoch, umask=0o077, zone="UTC-12")
+        package, _ = release(checkout, "deb", directory / "again", epoch=epoch, umask=0o077, zone="UTC-12")
         return package
 
     with ThreadPoolExecutor(max_workers=1) as pool:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import sys
 import tarfile
 import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
-from checkout import copy_checkout, release
 
-from release import deb
+from release import bill, deb
+from release.elsewhere import copy_checkout, release
 from release.epoch import source_date_epoch
 from release.tree import PROGRAM, Tree
 
@@ -29,7 +31,7 @@ def test_wheel_and_sdist_are_the_same_wherever_they_are_built(tmp_path: Path) ->
     for here, elsewhere in zip(*builds, strict=True):
         assert here.name == elsewhere.name
         assert here.read_bytes() == elsewhere.read_bytes()
-    sdist, wheel = builds[0]
+    sdist, wheel, _ = builds[0]
     with zipfile.ZipFile(wheel) as archive:
         tops = {name.split("/")[0] for name in archive.namelist()}
         assert {"onion_rdv/py.typed", "onion_rdv/rendezvous/sqlite_schema.sql"} <= set(archive.namelist())
@@ -73,6 +75,38 @@ def test_maintainer_scripts_are_whole(name: str) -> None:
             "onion-rdv-messaging.service",
             "onion-rdv.service",
         ]
+
+
+def test_what_is_released_is_built_twice(tmp_path: Path) -> None:
+    checkout = commit(copy_checkout(tmp_path / "checkout"))
+    assert release_twice(checkout).returncode == 0
+    made = checkout / "dist"
+    checked = subprocess.run(
+        ["sha256sum", "--check", "SHA256SUMS"], cwd=made, stdout=subprocess.PIPE, text=True, check=True
+    )
+    assert {line.removesuffix(": OK") for line in checked.stdout.splitlines()} == {
+        path.name for path in made.iterdir() if path.name != "SHA256SUMS"
+    }
+    with (checkout / "release" / "bill.py").open("a") as module:
+        module.write("_PROGRAM += uuid.uuid4().hex\n")
+    assert "no commit has this: release/bill.py\n" in release_twice(checkout).stderr
+    commit(checkout)
+    ended = release_twice(checkout)
+    assert ended.returncode == 1
+    assert f"not the same bytes: {bill.file_name()}\n" in ended.stderr
+
+
+def commit(checkout: Path) -> Path:
+    name = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+    for arguments in (["init", "-q"], ["add", "--all"], [*name, "commit", "-q", "-m", "all"]):
+        subprocess.run(["git", "-C", checkout, *arguments], check=True)
+    return checkout
+
+
+def release_twice(checkout: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "release", "dist", "--again"]
+    environment = os.environ | {"PYTHONPATH": str(checkout)}
+    return subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_the_time_is_the_commits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
