@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
+import threading
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import asyncpg
 
 from onion_rdv.protocol import ENTRY_SIZE, BucketId
 from onion_rdv.protocol.bucket import entries
+from onion_rdv.rendezvous import links
 from onion_rdv.rendezvous.postgres import PostgresStore
 from onion_rdv.rendezvous.postgres_address import DatabaseAddress
 from onion_rdv.rendezvous.rules import NO_CEILING, Rules
@@ -20,6 +22,8 @@ from onion_rdv.rendezvous.store import BucketStore
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 
 ONION_KEY = bytes(range(32))
@@ -62,6 +66,18 @@ def take_rules(settings: dict[str, Any]) -> Rules:
 
 def cheap_link(bucket_id: BucketId, onion_key: bytes = ONION_KEY) -> bytes:
     return hashlib.sha256(bucket_id.encode() + onion_key).digest()[:16]
+
+
+def hold_links(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Let no link be computed until the event that this gives is set."""
+    go_on = threading.Event()
+
+    def slow_link(bucket_id: BucketId, onion_key: bytes) -> bytes:
+        go_on.wait(20)
+        return cheap_link(bucket_id, onion_key)
+
+    monkeypatch.setattr(links, "bucket_link", slow_link)
+    return go_on
 
 
 def an_entry() -> bytes:

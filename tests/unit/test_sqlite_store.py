@@ -11,14 +11,13 @@ import stat
 import subprocess
 import sys
 import tempfile
-import threading
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from stores import ONION_KEY, START, TICK, Clock, an_entry, cheap_link, open_sqlite, until, until_kept
+from stores import ONION_KEY, START, TICK, Clock, an_entry, cheap_link, hold_links, open_sqlite, until, until_kept
 
 from onion_rdv.errors import StoreError
 from onion_rdv.protocol import BUCKET_ENTRIES, BUCKET_SIZE, BucketId
@@ -449,13 +448,7 @@ async def test_a_bucket_gets_no_link_of_one_that_was_erased_before_its_link_was_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The clock jumps far ahead at that moment; SQLite gives the next bucket the erased one's key."""
-    go_on = threading.Event()
-
-    def slow_link(bucket_id: BucketId, onion_key: bytes) -> bytes:
-        go_on.wait(20)
-        return cheap_link(bucket_id, onion_key)
-
-    monkeypatch.setattr(links, "bucket_link", slow_link)
+    go_on = hold_links(monkeypatch)
     clock = Clock()
     store = await open_sqlite(tmp_path, clock=clock, window=60, lifetime=1000, cached_buckets=0)
     old = await store.store(an_entry())

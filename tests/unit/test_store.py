@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import threading
 from random import Random
 
 import pytest
-from stores import ONION_KEY, START, Clock, OpenStore, an_entry, cheap_link, until_kept
+from stores import ONION_KEY, START, Clock, OpenStore, an_entry, cheap_link, hold_links, until_kept
 
 from onion_rdv.errors import SettingsError, StoreError
 from onion_rdv.protocol import BUCKET_ENTRIES, BUCKET_SIZE, BucketId, bucket_link
@@ -173,13 +172,7 @@ async def test_entries_go_to_places_that_nobody_can_foresee(open_store: OpenStor
 async def test_a_store_does_not_wait_for_the_link_but_a_fetch_does(
     open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate = threading.Event()
-
-    def slow_link(bucket_id: BucketId, onion_key: bytes) -> bytes:
-        gate.wait(20)
-        return cheap_link(bucket_id, onion_key)
-
-    monkeypatch.setattr(links, "bucket_link", slow_link)
+    gate = hold_links(monkeypatch)
     store = await open_store()
     stored = [await store.store(an_entry()) for _ in range(BUCKET_ENTRIES + 1)][-1]
     fetches = [
