@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from argon2.low_level import Type, hash_secret_raw
-from rows import Row, show
+from rows import Measured, Row, show
 
 from onion_rdv.client.messaging import messaging_server
 from onion_rdv.client.server import RendezvousServer
@@ -81,10 +81,10 @@ def start(argument: str, rounds: int = 30) -> Row:
     return Row(f"onion-rdv {argument} / a bare interpreter's start", ratios, 4, "low")
 
 
-def measure() -> list[Row]:
+def measure() -> Measured:
     """Measure everything here, in some twenty seconds."""
-    return [accept(), start("--help"), start("--version")]
+    return Measured([accept(), start("--help"), start("--version")])
 
 
 if __name__ == "__main__":
-    show(measure())
+    show(measure().rows)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from contender import Rendezvous
 from harness import BENCH, server
-from rows import Row, show
+from rows import Measured, Row, show
 
 from onion_rdv.protocol.exchange import FETCH_PADDING_SIZE, FETCH_PATH, REPLY_SIZE
 
@@ -91,7 +91,7 @@ def memory(process: int) -> float:
     return int(Path(f"/proc/{process}/status").read_text().partition("VmRSS:")[2].split()[0]) / 1024
 
 
-def measure(seconds: float = 1.0, rounds: int = 5, directory: Path | None = None) -> tuple[list[Row], list[str]]:
+def measure(seconds: float = 1.0, rounds: int = 5, directory: Path | None = None) -> Measured:
     """Measure everything here in two minutes; gives rows, and what else there is to say."""
     alone: list[float] = []
     beside: dict[str, list[float]] = {name: [] for name in KINDS}
@@ -121,7 +121,7 @@ def measure(seconds: float = 1.0, rounds: int = 5, directory: Path | None = None
     rows.append(Row("memory of the server beside any of them / alone", [max(grown) / least], AT_MOST, "low"))
     told.append(f"a fetch alone: {statistics.median(alone):.2f} ms; memory {least:.0f} MiB, at most {max(grown):.0f}")
     told += [f"a fetch beside {name}: {statistics.median(times):.2f} ms" for name, times in beside.items()]
-    return rows, told
+    return Measured(rows, told)
 
 
 def main() -> None:
@@ -129,10 +129,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="how long honest clients ask in a round")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    rows, told = measure(options.seconds, options.rounds)
-    show(rows)
-    print(*told, sep="\n")
-    sys.exit(not all(row.holds for row in rows))
+    measured = measure(options.seconds, options.rounds)
+    show(measured.rows)
+    print(*measured.told, sep="\n")
+    sys.exit(not all(row.holds for row in measured.rows))
 
 
 if __name__ == "__main__":

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 
@@ -39,6 +39,30 @@ class Row:
             "better": self.better,
             "holds": self.holds,
         }
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What a figure becomes as something grows, for one picture: for each thing, its points (x, y)."""
+
+    name: str
+    """Names the file, too: lower-case words and hyphens."""
+    title: str
+    x: str
+    y: str
+    lines: Mapping[str, Sequence[tuple[float, float]]]
+    logarithmic: bool = False
+    """Whether both axes are."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a part of the measurements found."""
+
+    rows: Sequence[Row]
+    told: Sequence[str] = field(default=())
+    """What is worth knowing and has no bound, and what could not be measured, a line for each."""
+    curves: Sequence[Curve] = field(default=())
 
 
 def show(rows: Iterable[Row]) -> None:

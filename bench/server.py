@@ -23,7 +23,7 @@ from pathlib import Path
 
 from contender import Rendezvous
 from harness import BENCH, in_turn, load, messaging_load, server
-from rows import Row, show
+from rows import Measured, Row, show
 
 CONNECTIONS = 16
 STORES_BESIDE_MAILBOX = 5
@@ -157,12 +157,12 @@ def sync_time(directory: Path) -> str:
     return f"{statistics.median(times) * 1000:.2f} ms"
 
 
-def measure(seconds: float = 1.0, rounds: int = 7, directory: Path | None = None) -> tuple[list[Row], list[str]]:
+def measure(seconds: float = 1.0, rounds: int = 7, directory: Path | None = None) -> Measured:
     """Measure everything here in less than two minutes; gives rows, and what else there is to say."""
     measurement = Measurement(seconds, rounds)
     with tempfile.TemporaryDirectory(dir=directory) as place:
         measurement.run(Path(place))
-    return measurement.rows, measurement.told
+    return Measured(measurement.rows, measurement.told)
 
 
 def main() -> None:
@@ -172,13 +172,13 @@ def main() -> None:
     parser.add_argument("--directory", type=Path, help="where the stores are kept meanwhile, on a disk of interest")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    rows, told = measure(options.seconds, options.rounds, options.directory)
+    measured = measure(options.seconds, options.rounds, options.directory)
     if options.json:
-        print(json.dumps({"rows": [row.as_json() for row in rows], "told": told}))
+        print(json.dumps({"rows": [row.as_json() for row in measured.rows], "told": measured.told}))
     else:
-        show(rows)
-        print(*told, sep="\n")
-    sys.exit(not all(row.holds for row in rows))
+        show(measured.rows)
+        print(*measured.told, sep="\n")
+    sys.exit(not all(row.holds for row in measured.rows))
 
 
 if __name__ == "__main__":

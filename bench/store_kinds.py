@@ -22,7 +22,7 @@ import asyncpg
 from contender import Rendezvous
 from harness import BENCH, in_turn, load, server
 from rendezvous import ONION_KEY
-from rows import Row, show
+from rows import Measured, Row, show
 
 from onion_rdv.protocol import BUCKET_ENTRIES
 from onion_rdv.rendezvous.opening import STORE_FILE, open_store
@@ -183,7 +183,7 @@ class Measurement:
             self.told.append(f"fetches from {kind}, {size} buckets: {statistics.median(rates):,.0f} a second")
 
 
-def measure(seconds: float = 1.0, rounds: int = 7, directory: Path | None = None) -> tuple[list[Row], list[str]]:
+def measure(seconds: float = 1.0, rounds: int = 7, directory: Path | None = None) -> Measured:
     """Measure everything here; gives rows, and what else there is to say. Takes 4 GB of disk meanwhile."""
     with tempfile.TemporaryDirectory(dir=directory) as place:
         Path(place).chmod(0o755)  # PostgreSQL is another user's
@@ -195,7 +195,7 @@ def measure(seconds: float = 1.0, rounds: int = 7, directory: Path | None = None
             measurement.sizes()
         finally:
             postgres.remove()
-    return measurement.rows, measurement.told
+    return Measured(measurement.rows, measurement.told)
 
 
 def main() -> None:
@@ -204,10 +204,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--directory", type=Path, help="where the stores are kept meanwhile, on a disk of interest")
     options = parser.parse_args()
-    rows, told = measure(options.seconds, options.rounds, options.directory)
-    show(rows)
-    print(*told, sep="\n")
-    sys.exit(not all(row.holds for row in rows))
+    measured = measure(options.seconds, options.rounds, options.directory)
+    show(measured.rows)
+    print(*measured.told, sep="\n")
+    sys.exit(not all(row.holds for row in measured.rows))
 
 
 if __name__ == "__main__":
