@@ -67,7 +67,7 @@ lock: .venv/.installed-dev
 .venv/.installed-deploy: .venv/.installed-dev
 	scripts/install deploy
 
-.venv/.installed-bench: bench/requirements.lock .venv/.installed-dev
+.venv/.installed-bench: bench/requirements.lock bench/requirements-build.lock .venv/.installed-dev
 	scripts/install bench
 
 clean:
