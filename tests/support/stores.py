@@ -43,11 +43,6 @@ class Clock:
         self.looks += 1
         return self.now
 
-    async def seen(self) -> None:
-        """Wait until the store has looked at the time, and done what it asks for."""
-        looks = self.looks
-        await until(lambda: self.looks > looks + 1)
-
 
 async def open_sqlite(directory: Path, onion_key: bytes = ONION_KEY, **settings: Any) -> SqliteStore:
     return await SqliteStore.open(directory / "store.db", onion_key, take_rules(settings), tick=TICK, **settings)
@@ -107,6 +102,13 @@ async def until_kept(store: BucketStore, buckets: int) -> None:
         while (await store.totals()).buckets != buckets:
             await asyncio.sleep(0.001)
         await asyncio.sleep(0)  # what it has in memory goes with the next turn of the event loop
+
+
+async def until_closed(store: BucketStore) -> None:
+    """Wait until a store has no open bucket."""
+    async with asyncio.timeout(20):
+        while (await store.totals()).open:
+            await asyncio.sleep(0.001)
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from stores import Clock, OpenStore, an_entry, cheap_link, until_kept
+from stores import Clock, OpenStore, an_entry, cheap_link, until_closed, until_kept
 
 from onion_rdv.errors import StoreError
 from onion_rdv.protocol import BUCKET_ENTRIES, BucketId
@@ -108,8 +108,13 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(seconds=STEPS)
     def move_clock(self, seconds: int) -> None:
         self.jump(seconds)
-        self.run(self.clock.seen())
-        self.run(until_kept(self.store, len(self.buckets)))
+        self.run(self.settled())
+
+    async def settled(self) -> None:
+        """Wait until the store has erased and closed what the time asks for; the clock may be set back next."""
+        await until_kept(self.store, len(self.buckets))
+        if self.open_id is None:
+            await until_closed(self.store)
 
     def jump(self, seconds: int) -> None:
         """Set the clock, and let the model close and erase what it must."""
@@ -163,4 +168,4 @@ class StoreMachine(RuleBasedStateMachine):
                     self.note(entry, bucket_id)
         everywhere = [entry for held in kept.values() for entry in held]
         assert len(everywhere) == len(set(everywhere)), "an entry is in two places"
-        await until_kept(self.store, len(self.buckets))
+        await self.settled()
