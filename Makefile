@@ -42,8 +42,9 @@ soak: .venv/.installed-dev
 uniform: .venv/.installed-dev
 	$(PYTHON) -m uniform
 
+# Beside its peers and beside the limit, all of it or PARTS="client server" (docs/performance.md).
 bench: .venv/.installed-bench
-	$(PYTHON) bench/run.py
+	$(PYTHON) bench/run.py $(PARTS)
 
 # What is released, into dist/: the Debian package (on Debian 12), wheel and sdist, and the bill of materials with
 # either; the man pages, into build/man/.

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from contender import Rendezvous
 from harness import BENCH, server
-from rows import Measured, Row, show
+from rows import Measured, Row, end
 
 from onion_rdv.protocol.exchange import FETCH_PADDING_SIZE, FETCH_PATH, REPLY_SIZE
 
@@ -55,9 +55,11 @@ def misbehaving(path: Path, *kinds: str, rate: int = RATE) -> Iterator[None]:
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        time.sleep(1)
-        yield
-        process.kill()
+        try:
+            time.sleep(1)
+            yield
+        finally:
+            process.kill()
 
 
 def ask(target: Rendezvous) -> None:
@@ -129,10 +131,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="how long honest clients ask in a round")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    measured = measure(options.seconds, options.rounds)
-    show(measured.rows)
-    print(*measured.told, sep="\n")
-    sys.exit(not all(row.holds for row in measured.rows))
+    end(measure(options.seconds, options.rounds))
 
 
 if __name__ == "__main__":

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import statistics
+import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
+
+NOT_MEASURED = "not measured: "
+"""How a told line begins that says what could not be measured, and why."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One figure: the ratios of its rounds, whose median is to keep ``bound``; ``better`` is low or high."""
+    """One figure: the ratios of its rounds, whose median is to keep ``bound``; ``better`` is low or high.
+
+    ``name`` says what is measured beside what, and in which case: "what / beside", or "what / beside: case".
+    """
 
     name: str
     ratios: Sequence[float]
@@ -26,15 +31,31 @@ class Row:
         return statistics.median(self.ratios)
 
     @property
+    def quartiles(self) -> tuple[float, float]:
+        """Between what half of the rounds lie."""
+        if len(self.ratios) == 1:
+            return self.ratio, self.ratio
+        first, _, third = statistics.quantiles(self.ratios, n=4, method="inclusive")
+        return first, third
+
+    @property
     def holds(self) -> bool:
         return self.ratio <= self.bound if self.better == "low" else self.ratio >= self.bound
 
+    @property
+    def to_reach(self) -> str:
+        return f"at {'most' if self.better == 'low' else 'least'} {self.bound:g}"
+
     def as_json(self) -> dict[str, Any]:
+        first, third = self.quartiles
         return {
             "name": self.name,
             "ratio": round(self.ratio, 4),
             "least": round(min(self.ratios), 4),
+            "first_quartile": round(first, 4),
+            "third_quartile": round(third, 4),
             "most": round(max(self.ratios), 4),
+            "rounds": len(self.ratios),
             "bound": self.bound,
             "better": self.better,
             "holds": self.holds,
@@ -61,22 +82,24 @@ class Measured:
 
     rows: Sequence[Row]
     told: Sequence[str] = field(default=())
-    """What is worth knowing and has no bound, and what could not be measured, a line for each."""
+    """What is worth knowing and has no bound, and (with NOT_MEASURED) what could not be measured, a line for each."""
     curves: Sequence[Curve] = field(default=())
 
 
 def show(rows: Iterable[Row]) -> None:
     """Print a table."""
-    print(f"{'what':<62} {'median':>8} {'least':>8} {'most':>8}   bound")
+    rows = list(rows)
+    width = max((len(row.name) for row in rows), default=0)
+    print(f"{'what / beside':<{width}} {'median':>9} {'half within':>19}   {'to reach':<15} holds")
     for row in rows:
-        sign = "<=" if row.better == "low" else ">="
-        verdict = "holds" if row.holds else "DOES NOT HOLD"
+        within = "{:.3f} - {:.3f}".format(*row.quartiles)
         print(
-            f"{row.name:<62} {row.ratio:8.3f} {min(row.ratios):8.3f} {max(row.ratios):8.3f}"
-            f"   {sign} {row.bound:g}  {verdict}"
+            f"{row.name:<{width}} {row.ratio:9.3f} {within:>19}   {row.to_reach:<15} {'yes' if row.holds else 'NO'}"
         )
 
 
-def write(rows: Iterable[Row], path: Path) -> None:
-    """Write the rows for programs."""
-    path.write_text(json.dumps([row.as_json() for row in rows], indent=1) + "\n")
+def end(measured: Measured) -> NoReturn:
+    """End a part that was run alone: print what it found; the exit code says whether everything holds."""
+    show(measured.rows)
+    print(*measured.told, sep="\n")
+    sys.exit(not all(row.holds for row in measured.rows))

@@ -1,7 +1,13 @@
-"""All measurements: one table, and ``bench/results.json`` for programs, in less than ten minutes on loopback."""
+"""All measurements, or the parts that are named: a table, and files for people and programs, in under ten minutes.
+
+All of them together leave ``bench/results.md``, ``bench/results.json`` and ``bench/plots``; some of them leave the
+same in ``build/bench``. The exit code says whether everything was measured and keeps its bound.
+"""
 
 from __future__ import annotations
 
+import argparse
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -9,22 +15,44 @@ from pathlib import Path
 import blocks
 import client
 import flood
+import report
 import server
 import store_kinds
-from rows import show, write
+from parts import Part, choose, run, times
+from rows import show
+
+from onion_rdv.tor import testnet
 
 PARTS = (
-    client.measure,
-    blocks.measure,
-    partial(server.measure, directory=Path.cwd()),
-    partial(store_kinds.measure, directory=Path.cwd()),
-    flood.measure,
+    Part("client", 20, client.measure),
+    Part("blocks", 5, blocks.measure),
+    Part("server", 100, partial(server.measure, directory=Path.cwd())),
+    Part("store_kinds", 130, partial(store_kinds.measure, directory=Path.cwd())),
+    Part("flood", 90, flood.measure),
 )
 
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(part.name for part in PARTS))
+    names = parser.parse_args().parts
+    try:
+        parts = choose(PARTS, names)
+    except ValueError as error:
+        parser.error(str(error))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        done = run(parts, testnet.Keeper)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    directory = report.BENCH.parent / "build" / "bench" if names else report.BENCH
+    undrawn = report.write(done, directory)
+    show(row for found in done.measured.values() for row in found.rows)
+    print(*(line for found in done.measured.values() for line in found.told), *undrawn, sep="\n")
+    print(f"time: {times(done.seconds)}")
+    print(f"written: {directory}/results.md, results.json, {report.PLOTS}")
+    sys.exit(not done.holds)
+
+
 if __name__ == "__main__":
-    measured = [part() for part in PARTS]
-    rows = [row for part in measured for row in part.rows]
-    show(rows)
-    print(*(line for part in measured for line in part.told), sep="\n")
-    write(rows, Path(__file__).parent / "results.json")
-    sys.exit(not all(row.holds for row in rows))
+    main()

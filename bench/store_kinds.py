@@ -22,7 +22,7 @@ import asyncpg
 from contender import Rendezvous
 from harness import BENCH, in_turn, load, server
 from rendezvous import ONION_KEY
-from rows import Measured, Row, show
+from rows import Measured, Row, end
 
 from onion_rdv.protocol import BUCKET_ENTRIES
 from onion_rdv.rendezvous.opening import STORE_FILE, open_store
@@ -204,10 +204,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--directory", type=Path, help="where the stores are kept meanwhile, on a disk of interest")
     options = parser.parse_args()
-    measured = measure(options.seconds, options.rounds, options.directory)
-    show(measured.rows)
-    print(*measured.told, sep="\n")
-    sys.exit(not all(row.holds for row in measured.rows))
+    end(measure(options.seconds, options.rounds, options.directory))
 
 
 if __name__ == "__main__":
