@@ -169,7 +169,7 @@ class RendezvousClient:
         try:
             async with (
                 asyncio.timeout(deadline - time.monotonic()),
-                self._session() as session,
+                self._session(tor_socks.share(deadline - time.monotonic())) as session,
                 session.post(
                     f"http://{self._server}{path}",
                     data=body,
@@ -184,6 +184,10 @@ class RendezvousClient:
             raise tor_socks.refused(error) from None
         except asyncio.IncompleteReadError:
             raise tor_socks.hung_up() from None
+        except aiohttp.ConnectionTimeoutError:
+            raise StreamFailed("tor could not open a stream in time") from None
+        except aiohttp.SocketTimeoutError:
+            raise ReplyLost("the stream went silent before there was a reply") from None
         except (TimeoutError, ProxyTimeoutError):
             raise ServerUnreachable(f"there was no reply within {self._timeout:.0f} seconds") from None
         except (aiohttp.ClientResponseError, aiohttp.ClientPayloadError, aiohttp.InvalidURL) as error:
@@ -193,8 +197,11 @@ class RendezvousClient:
         except (aiohttp.ClientError, OSError):
             raise ReplyLost("the stream ended before there was a reply") from None
 
-    def _session(self) -> aiohttp.ClientSession:
-        """Make a session that sends nothing of its own accord, follows nothing and remembers nothing."""
+    def _session(self, share: float | None) -> aiohttp.ClientSession:
+        """Make a session that sends nothing of its own accord, follows nothing and remembers nothing.
+
+        It gives up a stream that does not open, or on which nothing arrives, within ``share`` seconds.
+        """
         import aiohttp
 
         return aiohttp.ClientSession(
@@ -203,7 +210,8 @@ class RendezvousClient:
             skip_auto_headers={"Accept", "Accept-Encoding", "User-Agent"},
             auto_decompress=False,
             trust_env=False,
-            timeout=aiohttp.ClientTimeout(total=None),  # the deadline covers every try together
+            # The deadline covers every try together.
+            timeout=aiohttp.ClientTimeout(total=None, connect=share, sock_read=share),
         )
 
 

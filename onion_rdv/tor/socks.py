@@ -53,6 +53,9 @@ FINAL = frozenset({0x02, 0x05, 0x07, 0x08, 0xF1, 0xF4, 0xF5, 0xF6})
 _PAUSES = (0.5, 1, 2, 3)
 """Seconds to wait before the next try, so that a descriptor has time to arrive where it is looked for."""
 
+_SHORTEST_SHARE = 20.0
+"""Seconds that a try gets at least, before it is given up for another one over another circuit."""
+
 _UNNAMED_CODE = re.compile(r"Invalid reply code: 0X([0-9A-F]{1,2})")
 
 
@@ -133,6 +136,15 @@ async def open_stream(
     return stream.reader, stream.writer
 
 
+def share(left: float) -> float | None:
+    """Give the seconds that one try may take of those that are ``left``; ``None`` for all of them.
+
+    A circuit can come to nothing without a word, as when the service's tor ends just when it is introduced to a
+    client; a circuit of its own is then as good as ever. So half of the time is kept for one, where it is enough.
+    """
+    return left / 2 if left / 2 >= _SHORTEST_SHARE else None
+
+
 async def end_stream(writer: asyncio.StreamWriter) -> None:
     """End a stream at once, whatever is under way on it.
 
@@ -153,7 +165,8 @@ async def open_stream_patiently(
     deadline = time.monotonic() + timeout
     for pause in _PAUSES:
         try:
-            return await open_stream(socks, host, port, deadline - time.monotonic())
+            left = deadline - time.monotonic()
+            return await open_stream(socks, host, port, share(left) or left)
         except StreamFailed as error:
             if error.code in FINAL or time.monotonic() + pause >= deadline:
                 raise

@@ -21,6 +21,9 @@ CONNECT, RESOLVE = 1, 0xF0
 DEATH = -1
 """What is no answer: tor dies, and nobody listens at its port any more."""
 
+SILENCE = -2
+"""What is no answer either: tor says nothing, as while a circuit leads nowhere."""
+
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -114,6 +117,9 @@ class RecordingSocks:
         answer = self.answers[0] if len(self.answers) == 1 else self.answers.pop(0)
         if answer == DEATH:
             self.die()
+            return
+        if answer == SILENCE:
+            await reader.read()
             return
         code = answer if isinstance(answer, int) else 0
         writer.write(bytes([5, code, 0, 1]) + bytes(6))

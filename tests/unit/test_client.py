@@ -5,10 +5,10 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from socks_proxy import DOMAIN_NAME, RecordingSocks
+from socks_proxy import DOMAIN_NAME, SILENCE, RecordingSocks
 
 from onion_rdv import errors
 from onion_rdv.client import server as client_server
@@ -226,3 +226,23 @@ def test_servers_are_written_as_they_are_read() -> None:
     assert str(RendezvousServer.parse(address.upper())) == address
     assert str(RendezvousServer.parse(f"{address}:80")) == address
     assert str(RendezvousServer.parse(f" {address}:8080\n")) == f"{address}:8080"
+
+
+async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+
+
+@pytest.mark.parametrize("silent", [SILENCE, say_nothing], ids=["no stream", "no reply"])
+@pytest.mark.parametrize("request_number", [0, 1], ids=["store", "fetch"])
+async def test_what_goes_silent_is_given_up_for_another_circuit(
+    request_number: int, silent: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = FakeServer()
+    answers: list[Any] = [server, server]
+    answers.insert(request_number, silent)
+    shares = [0.2 if answer is silent else None for answer in answers]
+    monkeypatch.setattr(socks, "share", lambda _: shares.pop(0))
+    async with RecordingSocks(answers) as proxy:
+        await make_offer(proxy)
+    assert len({request.credentials for request in proxy.connects}) == 3
+    assert len(server.requests) == 2

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from socks_proxy import RESOLVE, RecordingSocks
+from socks_proxy import RESOLVE, SILENCE, RecordingSocks
 
 from onion_rdv.errors import SettingsError
 from onion_rdv.tor import socks
-from onion_rdv.tor.socks import SocksPort
+from onion_rdv.tor.socks import SocksPort, end_stream, open_stream_patiently, share
 
 
 @pytest.mark.parametrize(
@@ -67,3 +67,23 @@ async def test_other_things_that_listen_are_not_tor(said: bytes) -> None:
 
 def test_credentials_are_never_the_same() -> None:
     assert len({word for _ in range(100) for word in socks.fresh_credentials()}) == 200
+
+
+def test_half_of_the_time_is_kept_for_another_circuit() -> None:
+    assert share(60) == 30
+    assert share(30) is None, "what is left is not halved until nothing can succeed"
+
+
+async def test_a_circuit_that_goes_silent_is_given_up_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = [0.2, None]
+    monkeypatch.setattr(socks, "share", lambda _: shares.pop(0))
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"hello")
+        await writer.drain()
+
+    async with RecordingSocks([SILENCE, greet]) as proxy:
+        reader, writer = await open_stream_patiently(proxy.socks, "smp.invalid", 5223, 20)
+        assert await reader.read() == b"hello"
+        await end_stream(writer)
+    assert len({request.credentials for request in proxy.connects}) == 2
