@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import json
 import os
-import secrets
 import tempfile
 import time
 from contextlib import asynccontextmanager
@@ -20,16 +19,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import processor_seconds
+from network import private_network, published
 
 from onion_rdv.errors import RdvError
 from onion_rdv.protocol.exchange import REPLY_SIZE, REQUEST_BODY_SIZE
-from onion_rdv.tor import testnet
-from onion_rdv.tor.control import Control, connect
-from onion_rdv.tor.onion_service import EphemeralService, OnionService, ServiceSettings
+from onion_rdv.tor.control import connect
 from onion_rdv.tor.socks import SocksPort, open_stream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from network import Network
 
 CLIENTS = 32
 _TIMEOUT = 30.0
@@ -100,27 +100,16 @@ async def load(socks: SocksPort, address: str, until: float) -> tuple[int, int]:
     return served, failed
 
 
-async def measure_on(network: testnet.Network, directory: Path, seconds: float) -> Cost:
-    async def open_control() -> Control:
-        return await connect(network.service_control)
-
+async def measure_on(network: Network, address: str, path: Path, seconds: float) -> Cost:
     socks = SocksPort.parse(network.client_socks)
-    path = directory / "socket"
-    # Without proof of work, as behind a front; at no effort it costs nothing that could be measured.
-    way = EphemeralService(ServiceSettings(path, proof_of_work=False), directory / f"key-{secrets.token_hex(4)}")
-    service = OnionService(way, open_control)
-    async with answering(path), await open_control() as control:
+    async with answering(path), await connect(network.service_control) as control:
         tor = int(await control.info("process/pid"))
-        await service.publish()
-        try:
-            await load(socks, service.address, time.monotonic() + 3)  # the client has the descriptor after that
-            main, others = processor_seconds(tor)
-            started = time.monotonic()
-            done = await asyncio.gather(*(load(socks, service.address, started + seconds) for _ in range(CLIENTS)))
-            took = time.monotonic() - started
-            main_after, others_after = processor_seconds(tor)
-        finally:
-            await service.stop()
+        await load(socks, address, time.monotonic() + 3)  # the client has the descriptor after that
+        main, others = processor_seconds(tor)
+        started = time.monotonic()
+        done = await asyncio.gather(*(load(socks, address, started + seconds) for _ in range(CLIENTS)))
+        took = time.monotonic() - started
+        main_after, others_after = processor_seconds(tor)
     return Cost(
         sum(served for served, _ in done),
         sum(failed for _, failed in done),
@@ -132,8 +121,10 @@ async def measure_on(network: testnet.Network, directory: Path, seconds: float) 
 
 def measure(seconds: float = 20.0) -> Cost:
     """Measure in less than a minute."""
-    with tempfile.TemporaryDirectory() as directory, testnet.Keeper() as keeper:
-        return asyncio.run(measure_on(keeper.network, Path(directory), seconds))
+    with tempfile.TemporaryDirectory() as directory, private_network() as network:
+        path = Path(directory) / "socket"
+        with published(network, path) as address:
+            return asyncio.run(measure_on(network, address, path, seconds))
 
 
 def main() -> None:

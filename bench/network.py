@@ -1,0 +1,71 @@
+"""A private Tor network for what is measured on real tors, and services on it; all of it on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onion_rdv.tor import testnet
+from onion_rdv.tor.control import Control, connect
+from onion_rdv.tor.onion_service import EphemeralService, OnionService, ServiceSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Network = testnet.Network
+
+
+@contextlib.contextmanager
+def private_network() -> Iterator[Network]:
+    """Boot a network, ready in some 20 seconds; one is enough for all parts of a run."""
+    with testnet.Keeper() as keeper:
+        yield keeper.network
+
+
+@contextlib.contextmanager
+def published(network: Network, socket: Path) -> Iterator[str]:
+    """Publish what listens on a Unix socket as an onion service at port 80; gives its address.
+
+    Without proof of work, which costs nothing that could be measured at no effort.
+    """
+
+    async def open_control() -> Control:
+        return await connect(network.service_control)
+
+    with tempfile.TemporaryDirectory() as keys, asyncio.Runner() as runner:
+        way = EphemeralService(ServiceSettings(socket, proof_of_work=False), Path(keys) / "key")
+        service = OnionService(way, open_control)
+        runner.run(service.publish())
+        try:
+            yield service.address
+        finally:
+            runner.run(service.stop())
+
+
+@contextlib.contextmanager
+def serving(network: Network, directory: Path, *options: str) -> Iterator[tuple[str, int]]:
+    """Run ``onion-rdv serve`` on a network, as operators do; gives the server's name for clients and its process id.
+
+    It keeps what it has in ``directory``.
+    """
+    command = [sys.executable, "-m", "onion_rdv", "serve", "--json", *options]
+    with subprocess.Popen(command, env=environment(network, directory), stdout=subprocess.PIPE, text=True) as process:
+        try:
+            if process.stdout is None or not (line := process.stdout.readline()):
+                raise RuntimeError("the rendezvous server did not start")
+            yield json.loads(line)["server"], process.pid
+        finally:
+            process.terminate()
+
+
+def environment(network: Network, home: Path) -> dict[str, str]:
+    """Give the environment of a command that uses a network, and whose settings and files are in ``home``."""
+    kept = {name: value for name, value in os.environ.items() if name.startswith(("PATH", "LANG", "LC_"))}
+    return kept | {"HOME": str(home), "TMPDIR": str(home)} | network.environment()
