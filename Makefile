@@ -16,11 +16,13 @@ test: lint
 	$(PYTHON) -m coverage report --fail-under=90
 	$(PYTHON) -m coverage report --include='onion_rdv/protocol/*,onion_rdv/smp/wire/*' --fail-under=100
 
+# Style, types, layers; and whether a vulnerability of a locked package is known, as far as there is a network.
 lint: .venv/.installed-dev
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
 	.venv/bin/lint-imports
+	$(PYTHON) -m release.audit
 
 # The fast tests alone, and those on a private Tor network alone.
 test-unit test-tor: test-%: .venv/.installed-dev
@@ -51,8 +53,10 @@ bench: .venv/.installed-bench
 deb dist man: .venv/.installed
 	$(PYTHON) -m release $@
 
-# All of it as it is published, with SHA256SUMS: only what a commit has, and only if it comes out the same elsewhere.
+# All of it as it is published, with SHA256SUMS: only what a commit has, only if it comes out the same elsewhere, and
+# only if OSV was asked about the packages in it.
 release: .venv/.installed-dev
+	$(PYTHON) -m release.audit --strict
 	$(PYTHON) -m release deb dist --again
 
 # Rewrite the lock files from pyproject.toml and bench/requirements.in.

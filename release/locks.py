@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 RUN = ROOT / "requirements.lock"
 """What the program needs, and a package of it brings."""
 
-LOCKS = (RUN, ROOT / "requirements-build.lock", ROOT / "requirements-dev.lock", ROOT / "bench" / "requirements.lock")
+LOCKS = (
+    RUN,
+    ROOT / "requirements-build.lock",
+    ROOT / "requirements-dev.lock",
+    ROOT / "bench" / "requirements.lock",
+    ROOT / "bench" / "requirements-build.lock",
+)
 
 _PACKAGE = re.compile(r"(?P<name>[a-z0-9]+(?:-[a-z0-9]+)*)==(?P<version>[0-9][0-9a-z.+!]*)(?: ; (?P<marker>[^\\]+))?")
 _HASH = re.compile(r"    --hash=sha256:(?P<digest>[0-9a-f]{64})")

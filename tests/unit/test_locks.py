@@ -28,9 +28,12 @@ ASKED = {
     RUN: PROJECT["project"]["dependencies"],
     BUILD: [*PROJECT["dependency-groups"]["build"], *PROJECT["build-system"]["requires"]],
     DEV: PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["dev"],
-    ROOT / "bench" / "requirements.lock": [
-        line for line in (ROOT / "bench" / "requirements.in").read_text().splitlines() if not line.startswith("#")
-    ],
+    **{
+        ROOT / "bench" / f"{name}.lock": [
+            line for line in (ROOT / "bench" / f"{name}.in").read_text().splitlines() if not line.startswith("#")
+        ]
+        for name in ("requirements", "requirements-build")
+    },
 }
 """What was asked for, for each lock."""
 
