@@ -74,6 +74,11 @@ def in_turn(contenders: Mapping[str, Callable[[], float]], rounds: int) -> dict[
     return measured
 
 
+def ratios(ours: Sequence[float], beside: Sequence[float]) -> list[float]:
+    """Give for each round how much one of the contenders needed, or did, beside another."""
+    return [one / other for one, other in zip(ours, beside, strict=True)]
+
+
 _TICK = os.sysconf("SC_CLK_TCK")
 
 

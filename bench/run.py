@@ -17,6 +17,7 @@ import client
 import flood
 import report
 import server
+import start
 import store_kinds
 from parts import Part, choose, run, times
 from rows import show
@@ -24,6 +25,7 @@ from rows import show
 from onion_rdv.tor import testnet
 
 PARTS = (
+    Part("start", 25, start.measure),
     Part("client", 20, client.measure),
     Part("blocks", 5, blocks.measure),
     Part("server", 100, partial(server.measure, directory=Path.cwd())),

@@ -48,8 +48,9 @@ def open_bucket_with(bucket: bytes, keys: EntryKeys) -> str:
     """Do what :func:`open_bucket` does, with keys that were derived before (while the bucket was on its way)."""
     if len(bucket) != BUCKET_SIZE:
         raise MalformedReply(f"the bucket has {len(bucket)} bytes, not {BUCKET_SIZE}")
-    # Every entry is looked at, so that the time taken does not tell which one it was.
-    opened = [plaintext for entry in entries(bucket) if (plaintext := _open(entry, keys)) is not None]
+    # Every entry is looked at, so that the time taken does not tell which one it was; copies of one are opened once.
+    own = dict.fromkeys(entry for entry in entries(bucket) if _is_marked(entry, keys.commitment))
+    opened = [plaintext for entry in own if (plaintext := _open(entry, keys)) is not None]
     links = {decode_link(plaintext) for plaintext in opened}
     if not links:
         raise NoEntryOpens
@@ -58,10 +59,12 @@ def open_bucket_with(bucket: bytes, keys: EntryKeys) -> str:
     return links.pop()
 
 
+def _is_marked(entry: bytes, commitment: bytes) -> bool:
+    return hmac.compare_digest(entry[:COMMITMENT_SIZE], commitment)
+
+
 def _open(entry: bytes, keys: EntryKeys) -> bytes | None:
-    """Give the plaintext, or None where this is not the entry that belongs to the keys."""
-    if not hmac.compare_digest(entry[:COMMITMENT_SIZE], keys.commitment):
-        return None
+    """Give the plaintext of an entry with the right commitment, or None where the rest is not authentic."""
     try:
         return crypto_aead_xchacha20poly1305_ietf_decrypt(entry[COMMITMENT_SIZE:], None, keys.nonce, keys.key)
     except CryptoError:

@@ -79,6 +79,7 @@ def _decode_utf8(body: bytes) -> str:
 def _fault(link: str) -> str | None:
     if not link:
         return "it is empty"
-    if any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in link):
+    # What can be printed has no character of these categories, and is found out at once.
+    if not link.isprintable() and any(unicodedata.category(one) in {"Cc", "Cs", "Zl", "Zp"} for one in link):
         return "there are control characters in it"
     return None
