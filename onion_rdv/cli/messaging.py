@@ -8,15 +8,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from onion_rdv.cli.kinds import READABLE_FILE
+from onion_rdv.cli.open_files import allow_open_files
 from onion_rdv.cli.secret_input import read_secret_file
-from onion_rdv.cli.service_options import LONGEST_TIME, keeping_options, onion_options, onion_settings
+from onion_rdv.cli.service_options import (
+    LONGEST_TIME,
+    keeping_options,
+    max_connections_option,
+    onion_options,
+    onion_settings,
+)
 from onion_rdv.cli.service_run import run_service
 from onion_rdv.cli.settings import EPILOG, MESSAGING, option, state_directory
 from onion_rdv.cli.settings_origin import naming_origins, show_settings
 from onion_rdv.cli.withdraw import take_back, withdraw_options
 from onion_rdv.errors import UsageError
 from onion_rdv.protocol.short_link import SMP_PORT
-from onion_rdv.smp.server.lifetime import DEFAULT_LIFETIME
+from onion_rdv.smp.server.limits import DEFAULT_LIFETIME, DEFAULT_MAX_CONNECTIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +38,9 @@ def messaging() -> None:
     """Run a messaging server of your own, where two people go on after a rendezvous."""
 
 
-@messaging.command(epilog=EPILOG + " There, those of messaging serve stand in a table [messaging].")
+@messaging.command(
+    epilog=EPILOG + " There, those of messaging serve stand in a table [messaging]; etc/server.toml has one more."
+)
 @onion_options(MESSAGING, port=SMP_PORT, max_streams=_MAX_STREAMS)
 @option(
     "--password-file",
@@ -49,6 +58,7 @@ def messaging() -> None:
     metavar="SECONDS",
     help="How long a message waits at most.",
 )
+@max_connections_option(MESSAGING, DEFAULT_MAX_CONNECTIONS)
 @keeping_options(MESSAGING, "the onion key, the server's identity and its queues")
 def serve(state_dir: Path | None, password_file: Path | None, *, check_config: bool, **options: Any) -> None:
     """Run a messaging server as an onion service, until it is stopped (Ctrl-C, SIGTERM).
@@ -69,9 +79,11 @@ def serve(state_dir: Path | None, password_file: Path | None, *, check_config: b
         **onion_settings(options, directory / "messaging"),
         password=None if password_file is None else _read_password(password_file),
         lifetime=options["lifetime"],
+        max_connections=options["max_connections"],
     )
     with naming_origins():
         settings.check()
+        allow_open_files(settings.max_connections)
     if check_config:
         show_settings(settings.state_directory, as_json=options["as_json"])
         return

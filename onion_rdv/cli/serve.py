@@ -10,7 +10,13 @@ import click
 from onion_rdv.cli.administration import admin_socket_option, database_option, front_option
 from onion_rdv.cli.kinds import OwnSocketPath
 from onion_rdv.cli.open_files import allow_open_files
-from onion_rdv.cli.service_options import LONGEST_TIME, keeping_options, onion_options, onion_settings
+from onion_rdv.cli.service_options import (
+    LONGEST_TIME,
+    keeping_options,
+    max_connections_option,
+    onion_options,
+    onion_settings,
+)
 from onion_rdv.cli.service_run import run_service
 from onion_rdv.cli.settings import EPILOG, SERVE, option, state_directory
 from onion_rdv.cli.settings_origin import naming_origins, show_settings
@@ -71,16 +77,7 @@ if TYPE_CHECKING:
     hidden=True,
     help="Entries that one circuit may bring in a minute or two, with --circuit-ids. 0: any number.",
 )
-@option(
-    "--max-connections",
-    table=SERVE,
-    type=click.IntRange(1, 100_000),
-    default=DEFAULT_MAX_CONNECTIONS,
-    show_default=True,
-    metavar="N",
-    hidden=True,
-    help="Streams that may be open at a time, of all clients together.",
-)
+@max_connections_option(SERVE, DEFAULT_MAX_CONNECTIONS)
 @option(
     "--request-timeout",
     table=SERVE,

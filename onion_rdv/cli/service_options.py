@@ -89,6 +89,20 @@ def keeping_options(table: str, what: str) -> Callable[[Callable[..., Any]], Any
     return decorate
 
 
+def max_connections_option(table: str, preset: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare the option that bounds how many connections there are; see ``open_files.py``."""
+    return option(
+        "--max-connections",
+        table=table,
+        type=click.IntRange(1, 100_000),
+        default=preset,
+        show_default=True,
+        metavar="N",
+        hidden=True,
+        help="Streams that may be open at a time, of all clients together.",
+    )
+
+
 def control_options(default: str) -> Callable[[Callable[..., Any]], Any]:
     """Give a command the options about tor's control port, which is looked for where ``default`` says."""
 

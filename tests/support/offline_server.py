@@ -1,4 +1,4 @@
-"""A rendezvous server as a process, behind a tor that has no network: it serves on its socket, and never is ready.
+"""A server as a process, behind a tor that has no network: it serves on its socket, and never is ready.
 
 What tor would hand over comes straight to the socket; so faults are tried on the real program in a second each.
 """
@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from command_line import no_surprise
@@ -22,15 +23,25 @@ from onion_rdv.protocol.exchange import FETCH_PATH, REPLY_SIZE, STORE_PATH
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
 _PATIENCE = 60
 
 
 class OfflineServer(ServerProcess):
-    """A server that serves; ``socket`` is where."""
+    """A server that serves; ``socket`` is where. What it can be asked here, a rendezvous server answers."""
 
     socket: Path
+
+    @property
+    def memory(self) -> int:
+        """Give the KiB of memory that it has (proc(5))."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0])
+
+    @property
+    def open_files(self) -> int:
+        """Count its open files."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))  # noqa: PTH208 it is no file that is wanted
 
     async def ask(self, path: str, body: bytes) -> tuple[int, bytes]:
         """Make a request on a connection of its own; gives the status and the 16,396 bytes of the body."""
@@ -60,20 +71,25 @@ class OfflineServer(ServerProcess):
 
 @asynccontextmanager
 async def serving_offline(
-    state: Path, *arguments: str, env: dict[str, str], wrapper: tuple[str, ...] = ()
+    state: Path,
+    *arguments: str,
+    env: dict[str, str],
+    wrapper: tuple[str, ...] = (),
+    words: tuple[str, ...] = ("serve",),
+    listens: str = "server/web.socket",
 ) -> AsyncIterator[OfflineServer]:
-    """Run ``serve`` with its state below ``state`` until the block ends; ``env`` names tor's control port.
+    """Run ``serve`` (or what ``words`` name, which ``listens`` there) with its state below ``state``.
 
-    It has to stop cleanly then.
+    ``env`` names tor's control port. When the block ends it has to stop cleanly.
     """
-    command = [*wrapper, sys.executable, "-m", "onion_rdv", "serve", "--state-dir", str(state), *arguments]
+    command = [*wrapper, sys.executable, "-m", "onion_rdv", *words, "--state-dir", str(state), *arguments]
     process = await asyncio.create_subprocess_exec(
         *command, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     server = OfflineServer(process)
     reading = asyncio.create_task(server.read_stderr())
     try:
-        server.socket = state / "server" / "web.socket"
+        server.socket = state / listens
         await server.wait_for("onion service: publishing")
         yield server
         process.send_signal(signal.SIGTERM)

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import signal
 import socket
 import sys
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hostile_clients
 import pytest
 from command_line import environment
 from offline_server import OfflineServer, serving_offline
 from offline_tor import COOKIE, offline_tor
+from smp_server import Client, TestQueue
 from stores import until
 
 from onion_rdv.protocol import ENTRY_SIZE, bucket_link, decode_onion_address
 from onion_rdv.protocol.bucket import entries
+from onion_rdv.smp.server.certificates import load_identity
+from onion_rdv.smp.wire.replies import Ok
 from onion_rdv.tor.onion_service.hosting import KEY_FILE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 CONNECTIONS = 2000
 HONEST = 15
@@ -33,17 +35,20 @@ HONEST = 15
 GROWTH = 96 * 1024
 """KiB that all these connections may cost the server: less than 50 for each."""
 
+MESSAGING_GROWTH = 192 * 1024
+"""The same for a messaging server, where each has TLS: less than 100 for each."""
+
 FEW = 100
 """Connections that a small server takes."""
 
 
 @asynccontextmanager
-async def server_with(tmp_path: Path, *options: str) -> AsyncIterator[OfflineServer]:
+async def server_with(tmp_path: Path, *options: str, **how: Any) -> AsyncIterator[OfflineServer]:
     state = tmp_path / "state"
     state.mkdir(mode=0o700)
     with offline_tor(tmp_path / "tor", COOKIE) as tor:
         env = environment(tmp_path, ONION_RDV_CONTROL=tor.control)
-        async with serving_offline(state, *options, env=env) as server:
+        async with serving_offline(state, *options, env=env, **how) as server:
             yield server
 
 
@@ -71,16 +76,6 @@ async def misbehaving(
         await process.wait()
 
 
-def memory(server: OfflineServer) -> int:
-    """Give the KiB of memory that a server has (proc(5))."""
-    status = Path(f"/proc/{server.process.pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0])
-
-
-def open_files(server: OfflineServer) -> int:
-    return len(os.listdir(f"/proc/{server.process.pid}/fd"))  # noqa: PTH208 it is no file that is wanted
-
-
 async def store_and_fetch(server: OfflineServer, onion_key: bytes) -> None:
     entry = secrets.token_bytes(ENTRY_SIZE)
     bucket_id = await server.store(entry)
@@ -103,30 +98,30 @@ async def test_honest_clients_are_served_beside_2000_others(tmp_path: Path, kind
     async with server_with(tmp_path) as server:
         key = onion_key_of(server)
         await store_and_fetch(server, key)
-        before = memory(server)
+        before = server.memory
         async with misbehaving(server, *kinds, connections=CONNECTIONS):
             for _ in range(HONEST):
                 await store_and_fetch(server, key)
-            assert memory(server) - before < GROWTH
+            assert server.memory - before < GROWTH
         # They are gone, and nothing of them is left but what the allocator keeps.
-        await until(lambda: open_files(server) < FEW)
+        await until(lambda: server.open_files < FEW)
         await store_and_fetch(server, key)
-        assert memory(server) - before < GROWTH
+        assert server.memory - before < GROWTH
     assert not [line for line in server.said if "fault" in line]
 
 
 async def test_there_are_never_more_connections_than_are_allowed(tmp_path: Path) -> None:
     async with server_with(tmp_path, "--max-connections", str(FEW)) as server:
         key = onion_key_of(server)
-        others = open_files(server)
+        others = server.open_files
         async with misbehaving(server, "silent", "slow_body", connections=CONNECTIONS):
             for _ in range(20):
                 # Those that are too many are there for the moment in which they are told so, 100 at a time.
-                assert open_files(server) - others < 5 * FEW
+                assert server.open_files - others < 5 * FEW
                 with suppress(ConnectionError):  # it may be closed before this one has said anything
                     status, _ = await server.ask("/v1/fetch", bytes(256))
                     assert status in {404, 503}
-        await until(lambda: open_files(server) < others + 10)
+        await until(lambda: server.open_files < others + 10)
         await store_and_fetch(server, key)
 
 
@@ -141,3 +136,62 @@ async def test_a_thousand_streams_can_wait_for_a_server_that_is_busy(tmp_path: P
         await store_and_fetch(server, onion_key_of(server))
         for one in waiting:
             one.close()
+
+
+# The messaging server
+
+
+@asynccontextmanager
+async def messaging_server_with(tmp_path: Path, *options: str) -> AsyncIterator[OfflineServer]:
+    words, listens = ("messaging", "serve"), "messaging/smp.socket"
+    async with server_with(tmp_path, *options, words=words, listens=listens) as server:
+        yield server
+
+
+@asynccontextmanager
+async def connected(server: OfflineServer) -> AsyncIterator[Client]:
+    client = await Client.connect(server.socket, key_hash=load_identity(server.socket.parent).fingerprint)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def send_and_receive(queue: TestQueue, recipient: Client, sender: Client) -> None:
+    body = secrets.token_bytes(100)
+    assert await queue.send(sender, body) == Ok()
+    assert await queue.hear(recipient) == body
+
+
+@pytest.mark.parametrize(
+    ("kinds", "connections"),
+    [(("silent", "slow_head"), CONNECTIONS), (("wrong", "hasty"), CONNECTIONS // 10)],  # these come again at once
+    ids=["slow", "wrong"],
+)
+async def test_messages_go_on_beside_many_others(tmp_path: Path, kinds: tuple[str, ...], connections: int) -> None:
+    async with messaging_server_with(tmp_path) as server, connected(server) as recipient:
+        queue = await TestQueue.make(recipient)
+        before = server.memory
+        async with misbehaving(server, *kinds, connections=connections):
+            for _ in range(HONEST):
+                async with connected(server) as sender:
+                    await send_and_receive(queue, recipient, sender)
+            assert server.memory - before < MESSAGING_GROWTH
+        await until(lambda: server.open_files < FEW)
+        async with connected(server) as sender:
+            await send_and_receive(queue, recipient, sender)
+
+
+async def test_who_is_connected_to_a_messaging_server_goes_on_when_it_is_full(tmp_path: Path) -> None:
+    async with messaging_server_with(tmp_path, "--max-connections", str(FEW)) as server:
+        others = server.open_files
+        async with connected(server) as recipient, connected(server) as sender:
+            queue = await TestQueue.make(recipient)
+            async with misbehaving(server, "silent", "slow_head", connections=CONNECTIONS):
+                for _ in range(HONEST):
+                    await send_and_receive(queue, recipient, sender)
+                    # Those that are too many are there for the moment in which they are closed, 100 at a time.
+                    assert server.open_files - others < 5 * FEW
+            await until(lambda: server.open_files - others < 10)
+            async with connected(server) as another:
+                await send_and_receive(queue, recipient, another)

@@ -10,7 +10,7 @@ from command_line import environment, onion_rdv
 from offline_tor import offline_tor
 
 from onion_rdv.smp.server.certificates import IDENTITY_FILE
-from onion_rdv.smp.server.lifetime import DEFAULT_LIFETIME
+from onion_rdv.smp.server.limits import DEFAULT_LIFETIME
 from onion_rdv.smp.server.service import MessagingSettings
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def test_the_defaults_are_the_servers() -> None:
     defaults = {parameter.name: parameter.default for parameter in serve.params}
     fields = MessagingSettings.__dataclass_fields__
     assert defaults["lifetime"] == fields["lifetime"].default == DEFAULT_LIFETIME
-    for name in ("port", "max_streams", "proof_of_work"):
+    for name in ("port", "max_streams", "max_connections", "proof_of_work"):
         assert defaults[name] == fields[name].default
 
 

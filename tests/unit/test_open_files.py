@@ -17,16 +17,19 @@ PROGRAM = """
 import resource, sys
 from onion_rdv.cli.main import main
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, int(sys.argv[1])))
-code = main(["serve", "--check-config"])
+code = main([*sys.argv[2:], "--check-config"])
 print("limit", resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 sys.exit(code)
 """
 
 
 @pytest.mark.parametrize(("hard", "code", "limit"), [(4096, 0, 2048 + 64), (2111, 2, 256)])
-def test_connections_have_to_be_possible(hard: int, code: int, limit: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [("serve",), ("messaging", "serve")], ids=" ".join)
+def test_connections_have_to_be_possible(
+    words: tuple[str, ...], hard: int, code: int, limit: int, tmp_path: Path
+) -> None:
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[1] >= 4096
-    command = [sys.executable, "-c", PROGRAM, str(hard)]
+    command = [sys.executable, "-c", PROGRAM, str(hard), *words]
     result = subprocess.run(command, env=environment(tmp_path), capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout.splitlines()[-1]) == (code, f"limit {limit}")
     if code:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio import sslproto
 from typing import TYPE_CHECKING, cast
 
 from onion_rdv.smp.wire.blocks import BLOCK_SIZE
@@ -18,6 +19,12 @@ _MOST_UNSENT = 4 * BLOCK_SIZE
 
 _GOODBYE = 5.0
 """Seconds to wait for the other side's end of TLS."""
+
+
+# asyncio takes this much memory for each connection in TLS, from its first moment: 256 KiB by default, which is half a
+# gigabyte for as many connections as there may be. A block with what TLS adds to it needs no more than this. asyncio
+# has no setting for it, so that it holds for all connections of this process.
+sslproto.SSLProtocol.max_size = BLOCK_SIZE + 1024
 
 
 class BlockStream(asyncio.Protocol):

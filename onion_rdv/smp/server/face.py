@@ -20,6 +20,7 @@ from onion_rdv.errors import MalformedBlock, SettingsError
 from onion_rdv.smp.server.block_stream import BlockStream
 from onion_rdv.smp.server.certificates import load_identity, load_leaf
 from onion_rdv.smp.server.connection import Connection
+from onion_rdv.smp.server.limits import DEFAULT_MAX_CONNECTIONS
 from onion_rdv.tor.onion_service.listening import BACKLOG, UnixListener
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Limits:
     connections, and at the certificate.
     """
 
-    max_connections: int = 2048
+    max_connections: int = DEFAULT_MAX_CONNECTIONS
     begin_within: float = 60.0
     patience: float = 60.0
     idle: float = 6 * 3600.0

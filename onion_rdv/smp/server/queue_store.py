@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from onion_rdv.errors import StoreError
-from onion_rdv.smp.server.lifetime import DEFAULT_LIFETIME
+from onion_rdv.smp.server.limits import DEFAULT_LIFETIME
 from onion_rdv.smp.server.queue_cache import QueueCache
 from onion_rdv.smp.server.queue_thread import Done, FileThread, Job
 from onion_rdv.storage.jobs import settle

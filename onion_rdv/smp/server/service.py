@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from onion_rdv.protocol.short_link import SMP_PORT
-from onion_rdv.smp.server.face import MessagingFace
+from onion_rdv.smp.server.face import Limits, MessagingFace
 from onion_rdv.smp.server.house import House
-from onion_rdv.smp.server.lifetime import DEFAULT_LIFETIME
+from onion_rdv.smp.server.limits import DEFAULT_LIFETIME, DEFAULT_MAX_CONNECTIONS
 from onion_rdv.smp.server.queue_store import QueueStore
 from onion_rdv.smp.wire.address import SmpServer
 from onion_rdv.tor.onion_service.hosting import Hosting, HostSettings, Ready, host
@@ -30,7 +30,7 @@ class MessagingSettings(HostSettings):
     """What an operator decides.
 
     ``password`` is needed to make queues; None lets everybody make them. ``lifetime`` is the seconds that a message
-    waits at most.
+    waits at most. ``max_connections`` may be open at once.
     """
 
     SOCKET: ClassVar[str] = "smp.socket"
@@ -39,6 +39,7 @@ class MessagingSettings(HostSettings):
     max_streams: int = 8
     password: str | None = field(default=None, repr=False)
     lifetime: int = DEFAULT_LIFETIME
+    max_connections: int = DEFAULT_MAX_CONNECTIONS
 
 
 async def serve(
@@ -64,7 +65,7 @@ async def serve(
         store = await QueueStore.open(directory / STORE_FILE, lifetime=settings.lifetime)
         try:
             house = House(store, None if password is None else password.encode())
-            face = await MessagingFace.at_home(house, directory)
+            face = await MessagingFace.at_home(house, directory, Limits(max_connections=settings.max_connections))
             await face.start_on(hosting.listener)
             try:
                 yield SmpServer(face.fingerprint, (hosting.address,), settings.port, password).with_password()
