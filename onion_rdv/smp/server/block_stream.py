@@ -21,7 +21,7 @@ _GOODBYE = 5.0
 """Seconds to wait for the other side's end of TLS."""
 
 
-# asyncio takes this much memory for each connection in TLS, from its first moment: 256 KiB by default, which is half a
+# asyncio takes this much memory for each connection in TLS, from its first moment: 256 KiB by default, and so half a
 # gigabyte for as many connections as there may be. A block with what TLS adds to it needs no more than this. asyncio
 # has no setting for it, so that it holds for all connections of this process.
 sslproto.SSLProtocol.max_size = BLOCK_SIZE + 1024
