@@ -261,6 +261,43 @@ async def test_a_restore_that_is_ended_in_the_middle_leaves_nothing(
     assert list(above.iterdir()) == []
 
 
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+async def test_a_backup_that_is_ended_in_the_middle_leaves_the_older_one(
+    how: signal.Signals, places: Places, tmp_path: Path
+) -> None:
+    buckets = await fill(places, 10 * BUCKET_ENTRIES)
+    (tmp_path / "passphrase").write_text(PASSPHRASE)
+    above = tmp_path / "above"
+    above.mkdir()
+    (above / "backup").write_bytes(b"older")
+    is_given, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> AsyncGenerator[Record]:
+        async for record in stopped_server(places):
+            if isinstance(record, Marks):  # the last one
+                is_given.set()
+                await goes_on.wait()
+            yield record
+
+    words = ("backup", "above/backup", "--admin-socket", "socket", "--passphrase-file", "passphrase")
+    face = AdminFace(backup_routes(slowly))
+    await face.start(tmp_path / "socket", 0o600)
+    try:
+        process = await asyncio.create_subprocess_exec(*COMMAND, *words, cwd=tmp_path, env=environment(tmp_path))
+        async with asyncio.timeout(60):
+            await is_given.wait()
+        await until(lambda: any(file.stat().st_size for file in above.glob(".backup.*")))
+        process.send_signal(how)
+        assert await process.wait() == 128 + how
+        assert [file.name for file in above.iterdir()] == ["backup"]
+        assert (above / "backup").read_bytes() == b"older"
+        goes_on.set()
+        made = await write_backup(read_records(AdminClient(tmp_path / "socket")), above / "backup", PASSPHRASE)
+        assert made.buckets == len(set(buckets)), "the server gives another one"
+    finally:
+        await face.stop()
+
+
 async def test_what_has_expired_leaves_a_restored_store_too(places: Places, tmp_path: Path) -> None:
     buckets = await fill(places, 2 * BUCKET_ENTRIES)
     await write_backup(stopped_server(places), tmp_path / "backup", PASSPHRASE)
