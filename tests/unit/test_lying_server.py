@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -246,6 +246,23 @@ async def test_what_is_needless_changes_nothing(case: Case, tmp_path: Path) -> N
     accepting = Meeting(tmp_path, fetched=case.lie)
     accepted = await accepting.run("accept", "-", "--no-probe", stdin=str(with_an_entry(accepting.honest)))
     assert (accepted.code, accepted.stdout) == (0, LINK + "\n"), accepted.stderr
+
+
+async def test_an_invite_that_was_turned_to_a_server_of_somebody_elses_opens_nothing(tmp_path: Path) -> None:
+    """They have fetched the bucket, and hold it ready for whoever comes; they learn that somebody comes."""
+    passphrase = tmp_path / "passphrase"
+    passphrase.write_text(PASSPHRASE)
+    meeting = Meeting(tmp_path)
+    turned = replace(with_an_entry(meeting.honest), onion_key=KEY[::-1], passphrase=None)
+    async with meeting.proxy:
+        words = ("accept", "-", "--no-probe", "--passphrase-file", str(passphrase))
+        result = await onion_rdv(*words, env=meeting.env, stdin=str(turned))
+    assert (result.code, result.stdout) == (UNCHECKED, "")
+    assert "no entry opens" in result.stderr
+    assert [request.host for request in meeting.proxy.connects] == [turned.onion_address]
+    (request,) = meeting.liar.requests
+    assert turned.bucket_link in request, "it is asked for what they know already"
+    assert PASSPHRASE.encode() not in request
 
 
 @named(

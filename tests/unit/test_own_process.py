@@ -69,19 +69,31 @@ async def waiting(
             await process.communicate()
 
 
-@pytest.mark.parametrize("python", [(), ("-X", "dev"), ("-X", "faulthandler")])
-async def test_a_crash_leaves_neither_core_nor_secret(python: tuple[str, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("python", "variables"),
+    [
+        ((), {}),
+        (("-X", "dev"), {}),
+        (("-X", "faulthandler"), {}),
+        ((), {"PYTHONFAULTHANDLER": "1"}),
+        ((), {"PYTHONDEVMODE": "1", "PYTHONTRACEMALLOC": "20"}),
+    ],
+    ids=str,
+)
+async def test_a_crash_leaves_neither_core_nor_secret(
+    python: tuple[str, ...], variables: dict[str, str], tmp_path: Path
+) -> None:
     canaries, link, passphrase = Canaries(), a_link(), a_passphrase()
     canaries.text("link", link)
     canaries.text("passphrase", passphrase)
     (tmp_path / "home").mkdir()
     (tmp_path / "passphrase").write_text(passphrase)
     words = [sys.executable, *python, "-m", "onion_rdv", "offer", "-", "--passphrase-file", tmp_path / "passphrase"]
-    async with waiting(*AS_MANY, *map(str, words), home=tmp_path / "home", stdin=link) as process:
+    async with waiting(*AS_MANY, *map(str, words), home=tmp_path / "home", stdin=link, **variables) as process:
         process.send_signal(6)
         stdout, stderr = await process.communicate()
     assert process.returncode == -6
-    assert (b"Fatal Python error: Aborted" in stderr) == bool(python)
+    assert (b"Fatal Python error: Aborted" in stderr) == bool(python or variables)
     assert not canaries.found_in(stdout + stderr)
     assert [path for path in (tmp_path / "home").iterdir() if path.name.startswith("core")] == []
 

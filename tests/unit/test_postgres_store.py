@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
-from stores import ONION_KEY, START, Clock, all_kept, an_entry, open_postgres, query, until, until_kept
+from stores import ONION_KEY, START, Clock, all_kept, an_entry, cheap_link, open_postgres, query, until, until_kept
 
 from onion_rdv.errors import TooManyBuckets
 from onion_rdv.protocol import BUCKET_ENTRIES, BucketId, bucket_link
 from onion_rdv.protocol.bucket import entries
 from onion_rdv.rendezvous import links, postgres_connections, postgres_tables
-from onion_rdv.rendezvous.rules import Ceiling
+from onion_rdv.rendezvous.rules import DEFAULT_LIFETIME, Ceiling
 
 if TYPE_CHECKING:
+    from postgres_server import PostgresServer
+
     from onion_rdv.rendezvous.postgres import PostgresStore
     from onion_rdv.rendezvous.store import StoredBucket
 
@@ -165,6 +167,37 @@ async def until_async_empty(database_url: str) -> None:
     async with asyncio.timeout(20):
         while await query(database_url, "SELECT FROM placed"):
             await asyncio.sleep(0.005)
+
+
+@pytest.mark.usefixtures("_cheap_links")
+async def test_what_expired_is_in_no_table_and_files_that_are_written_anew_do_not_have_it(
+    servers: list[PostgresStore], database_url: str, postgres: PostgresServer, clock: Clock
+) -> None:
+    store = servers[0]
+    stored = await asyncio.gather(*(store.store(an_entry()) for _ in range(BUCKET_ENTRIES + 7)))
+    links = {cheap_link(one.bucket_id): one.bucket for one in stored}
+    for link in links:
+        assert await store.fetch(link) is not None
+    pieces = [*links, *(bucket[:64] for bucket in links.values())]
+    files = await in_the_tables_files(postgres, database_url)
+    assert all(piece in files for piece in pieces)
+    clock.now += DEFAULT_LIFETIME
+    for server in servers:
+        await until_kept(server, 0)
+        assert [await server.fetch(link) for link in links] == [None] * len(links)
+    for table in ("bucket", "content", "placed"):
+        assert await query(database_url, f"SELECT FROM {table}") == []
+    for table in ("bucket", "content", "placed"):
+        await query(database_url, f"VACUUM FULL {table}")
+    files = await in_the_tables_files(postgres, database_url)
+    assert not any(piece in files for piece in pieces)
+
+
+async def in_the_tables_files(postgres: PostgresServer, url: str) -> bytes:
+    """Give the files of one database; the log keeps what was in them for a while yet (docs/stores.md)."""
+    await query(url, "CHECKPOINT")
+    ((number,),) = await query(url, "SELECT oid FROM pg_database WHERE datname = current_database()")
+    return b"".join(file.read_bytes() for file in (postgres.directory / "data" / "base" / str(number)).iterdir())
 
 
 # The tables

@@ -17,7 +17,19 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from stores import ONION_KEY, START, TICK, Clock, an_entry, cheap_link, hold_links, open_sqlite, until, until_kept
+from stores import (
+    ONION_KEY,
+    START,
+    TICK,
+    Clock,
+    an_entry,
+    cheap_link,
+    hold_links,
+    open_sqlite,
+    until,
+    until_closed,
+    until_kept,
+)
 
 from onion_rdv.errors import StoreError
 from onion_rdv.protocol import BUCKET_ENTRIES, BUCKET_SIZE, BucketId
@@ -166,12 +178,6 @@ async def test_nor_does_it_show_when_the_server_was_killed_while_the_bucket_was_
         assert await store.fetch(cheap_link(BucketId(START, 0))) == content
         await store.close()
     assert files.count(files[0]) == len(files)
-
-
-async def until_closed(store: SqliteStore) -> None:
-    async with asyncio.timeout(20):
-        while (await store.totals()).open:
-            await asyncio.sleep(0.001)
 
 
 async def test_a_full_bucket_leaves_nothing_in_the_log(tmp_path: Path) -> None:
