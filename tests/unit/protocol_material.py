@@ -41,7 +41,7 @@ def cheap_argon2() -> Iterator[None]:
         patch.setattr(keys, "_MASTER_PASSES", 1)
         patch.setattr(keys, "_MASTER_MEMORY_KIB", 8 * keys._MASTER_LANES)
         patch.setattr(bucket, "_LINK_PASSES", 1)
-        patch.setattr(bucket, "_LINK_MEMORY_KIB", 8 * bucket._LINK_LANES)
+        patch.setattr(bucket, "_LINK_MEMORY_KIB", 8)
         yield
 
 
