@@ -16,6 +16,7 @@ import blocks
 import client
 import flood
 import report
+import reunion
 import server
 import start
 import store_kinds
@@ -30,6 +31,7 @@ PARTS = (
     Part("blocks", 5, blocks.measure),
     Part("server", 100, partial(server.measure, directory=Path.cwd())),
     Part("store_kinds", 130, partial(store_kinds.measure, directory=Path.cwd())),
+    Part("reunion", 70, reunion.measure),
     Part("flood", 90, flood.measure),
 )
 

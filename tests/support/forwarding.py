@@ -66,14 +66,17 @@ def leading_to(address: str) -> Serve:
     return serve
 
 
-async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    """Pass everything on in one direction, and the end too."""
+async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> int:
+    """Pass everything on in one direction, and the end too; gives how many bytes that were."""
+    passed = 0
     with suppress(ConnectionError):
         while data := await source.read(65536):
             sink.write(data)
+            passed += len(data)
             await sink.drain()
     with suppress(OSError):
         sink.write_eof()
+    return passed
 
 
 async def close(writer: asyncio.StreamWriter) -> None:
