@@ -6,11 +6,14 @@ import asyncio
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 from vulnerability_database import DENIAL, ESCAPE, ESCAPE_TOO, Database, Handler, record
 
 from release import ROOT, osv
@@ -21,6 +24,7 @@ from release.reviewed import reviewed
 if TYPE_CHECKING:
     from pathlib import Path
 
+ALL_FIELDS = {*ESCAPE, *ESCAPE["affected"][0], "name", "events", "fixed", "type", "score", "details", "withdrawn"}
 TODAY = date(2026, 11, 28)
 LOCK = f"jinja2==2.4.1 \\\n    --hash=sha256:{'0' * 64}\n    # via something\n"
 WHY = "Nobody but the operator writes templates here."
@@ -123,6 +127,18 @@ async def test_an_advisory_that_cannot_be_read_is_there_all_the_same(
     async with Database(broken).serving() as url:
         assert await audit.run(url) == 1
     assert "GHSA-g3rq-g295-4j3m: what it says cannot be had" in capsys.readouterr().err
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(sorted(ALL_FIELDS)), inner),
+)
+
+
+@given(record=st.dictionaries(st.sampled_from(sorted(ALL_FIELDS)), JSON).map(lambda record: ESCAPE | record) | JSON)
+def test_any_record_is_read_or_refused(record: Any) -> None:
+    with suppress(osv.NotAuditedError):
+        osv._read_advisory(record, osv.Package("jinja2", "2.4.1"), "X-1")
 
 
 async def test_so_is_one_whose_details_are_missing(audit: Audit, capsys: pytest.CaptureFixture[str]) -> None:
@@ -243,7 +259,7 @@ NOBODY: Handler = answer(status=500, text="EVIL")
         (silence, "it does not answer in time"),
         (half, "it does not answer in time"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 async def test_without_an_answer_it_says_that_nothing_was_audited(
     audit: Audit, handler: Handler, says: str, capsys: pytest.CaptureFixture[str]
