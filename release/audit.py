@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -115,6 +116,8 @@ def main() -> None:
     parser.add_argument("--strict", action="store_true", help="fail where the database cannot be asked")
     parser.add_argument("--database", default=osv.DATABASE, metavar="URL", help="one that speaks as OSV does")
     options = parser.parse_args()
+    # asyncio leaves names to the C library, and waits for it at the end, however long it asks servers that are mute.
+    os.environ.setdefault("RES_OPTIONS", f"timeout:{osv.PATIENCE:.0f} attempts:1")
     try:
         sys.exit(asyncio.run(Audit().run(options.database, strict=options.strict)))
     except ValueError as error:
