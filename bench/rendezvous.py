@@ -15,9 +15,9 @@ from onion_rdv.rendezvous.web import WebFace
 ONION_KEY = bytes(32)
 
 
-async def serve(directory: Path, database: str | None, cached_buckets: int) -> None:
+async def serve(directory: Path, database: str | None, cached_buckets: int, onion_key: bytes) -> None:
     rules = Rules(ceiling=NO_CEILING)
-    store = await open_store(database, directory, ONION_KEY, rules, cached_buckets=cached_buckets)
+    store = await open_store(database, directory, onion_key, rules, cached_buckets=cached_buckets)
     await WebFace(store).start(directory / "socket", 0o600)
     print("ready", flush=True)
     await asyncio.Event().wait()
@@ -28,11 +28,12 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("--database", help="the URL of a PostgreSQL database, in place of a file in the directory")
     parser.add_argument("--cached-buckets", type=int, default=DEFAULT_CACHED_BUCKETS)
+    parser.add_argument("--onion-key", type=bytes.fromhex, default=ONION_KEY, help="in hexadecimal")
     parser.add_argument("--uvloop", action="store_true")
     options = parser.parse_args()
     if options.uvloop:
         importlib.import_module("uvloop").install()  # no dependency; see NOTES.md
-    asyncio.run(serve(options.directory, options.database, options.cached_buckets))
+    asyncio.run(serve(options.directory, options.database, options.cached_buckets, options.onion_key))
 
 
 if __name__ == "__main__":

@@ -20,10 +20,9 @@ import reunion
 import server
 import start
 import store_kinds
+from network import private_network
 from parts import Part, choose, run, times
 from rows import show
-
-from onion_rdv.tor import testnet
 
 PARTS = (
     Part("start", 25, start.measure),
@@ -46,7 +45,7 @@ def main() -> None:
         parser.error(str(error))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        done = run(parts, testnet.Keeper)
+        done = run(parts, private_network)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     directory = report.BENCH.parent / "build" / "bench" if names else report.BENCH
