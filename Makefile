@@ -37,6 +37,7 @@ fuzz: .venv/.installed-dev
 	$(PYTHON) -m fuzz
 
 # Offer and accept for ten minutes while servers are killed and tors restarted: is every acknowledged link fetched?
+# SOAK_SEED=… (what a soak tells first) brings the same troubles in the same order again.
 soak: .venv/.installed-dev
 	SOAK_SECONDS=600 $(PYTHON) -m pytest --capture=no tests/tor/test_soak.py
 

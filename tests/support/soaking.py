@@ -17,13 +17,14 @@ from server_process import serving
 from onion_rdv.tor.testnet import plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from fakes import OlderTor
     from server_process import ServerProcess
 
     from onion_rdv.tor.testnet import Keeper
 
+TROUBLES = ("server killed", "server restarted", "control cut", "tor restarted", "clients' tor restarted")
 PEOPLE = 3
 _PATIENCE = "20"
 """Seconds that a person waits for a server; meanwhile it may be gone."""
@@ -42,14 +43,26 @@ class Given:
     passphrase: str
 
 
+def troubles(seed: str) -> Iterator[tuple[str, float]]:
+    """Give what befalls the server, one trouble after the other, and how long it has peace afterwards at most."""
+    chance = random.Random(f"{seed}: troubles")
+    while True:
+        yield chance.choice(TROUBLES), _PAUSE * chance.random()
+
+
 @dataclass
 class Soak:
-    """One server, reached through ``control``, and its people; :meth:`run` raises where anything was lost."""
+    """One server, reached through ``control``, and its people; :meth:`run` raises where anything was lost.
+
+    The same seed brings the same troubles in the same order, and people who choose alike. What they meet with depends
+    on moments, too.
+    """
 
     env: dict[str, str]
     keeper: Keeper
     control: OlderTor
     tell: Callable[[str], None]
+    seed: str
     acknowledged: int = 0
     fetched: int = 0
     happened: Counter[str] = field(default_factory=Counter)
@@ -61,15 +74,19 @@ class Soak:
 
     async def run(self, seconds: float) -> None:
         """Go on for so long, and then fetch whatever has not been fetched yet."""
+        self.tell(f"SOAK_SEED={self.seed} brings the same troubles again")
         end = time.monotonic() + seconds
         async with asyncio.TaskGroup() as group:
             serving_it = group.create_task(self._serve())
             await self._up.wait()
-            people = [group.create_task(self._be_somebody()) for _ in range(PEOPLE)]
+            chances = [random.Random(f"{self.seed}: person {number}") for number in range(PEOPLE)]
+            people = [group.create_task(self._be_somebody(chance)) for chance in chances]
             telling = group.create_task(self._report(end))
-            while time.monotonic() < end:
-                await self._make_trouble()
-                await asyncio.sleep(random.random() * min(_PAUSE, max(0.0, end - time.monotonic())))
+            for what, peace in troubles(self.seed):
+                if time.monotonic() >= end:
+                    break
+                await self._make_trouble(what)
+                await asyncio.sleep(min(peace, max(0.0, end - time.monotonic())))
             self._ending = True
             await asyncio.wait(people)
             telling.cancel()
@@ -103,10 +120,7 @@ class Soak:
         self._up.clear()
         self._server.process.send_signal(how)
 
-    async def _make_trouble(self) -> None:
-        what = random.choice(
-            ["server killed", "server restarted", "control cut", "tor restarted", "clients' tor restarted"]
-        )
+    async def _make_trouble(self, what: str) -> None:
         self.happened[what] += 1
         match what:
             case "server killed":
@@ -128,11 +142,11 @@ class Soak:
 
     # People
 
-    async def _be_somebody(self) -> None:
+    async def _be_somebody(self, chance: random.Random) -> None:
         while not self._ending:
             await self._offer()
-            while self._to_fetch and random.random() < 0.6:
-                given = self._to_fetch.pop(random.randrange(len(self._to_fetch)))
+            while self._to_fetch and chance.random() < 0.6:
+                given = self._to_fetch.pop(chance.randrange(len(self._to_fetch)))
                 if not await self._accept(given):
                     self._to_fetch.append(given)
                     break
