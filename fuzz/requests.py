@@ -90,7 +90,7 @@ class _Server:
     def __init__(self, *, circuits: bool) -> None:
         self.loop = asyncio.new_event_loop()
         self.faults = _Fault()
-        for name in ("onion_rdv.rendezvous", "asyncio", "aiohttp.server"):
+        for name in ("onion_rdv.rendezvous", "asyncio"):
             logging.getLogger(name).addHandler(self.faults)
         limits = CircuitLimits(streams=16) if circuits else None
         self.face = WebFace(_Store(), circuits=limits)  # type: ignore[arg-type]  # what requests need of a store
@@ -109,7 +109,7 @@ class _Server:
 
     async def _hear(self, sent: list[bytes]) -> bytes:
         transport = _Transport()
-        connection: Connection = self.face._http()
+        connection: Connection = self.face._connections()
         connection.connection_made(transport)
         for piece in sent:
             if transport.closed:

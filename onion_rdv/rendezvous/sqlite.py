@@ -26,7 +26,7 @@ from onion_rdv.rendezvous.store import DEFAULT_TICK
 from onion_rdv.storage.jobs import settle
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
     from pathlib import Path
     from random import Random
 
@@ -98,24 +98,29 @@ class SqliteStore:
             raise
         return store
 
-    async def store(self, entry: bytes) -> StoredBucket:
+    def store(self, entry: bytes) -> Awaitable[StoredBucket]:
         """Keep an entry; see :meth:`BucketStore.store`."""
         if len(entry) != ENTRY_SIZE:
             raise ValueError(f"an entry has {ENTRY_SIZE} bytes, not {len(entry)}")
-        self._refuse_when_closed()
+        stored: asyncio.Future[StoredBucket] = self._loop.create_future()
+        if self._closing:
+            stored.set_exception(_closed())
+            return stored
         if not self._waiting:
             # Whoever else stores in this turn of the event loop goes into the same transaction.
             self._loop.call_soon(self._hand_over)
-        stored: asyncio.Future[StoredBucket] = self._loop.create_future()
         self._waiting.append((entry, stored))
-        return await stored
+        return stored
 
-    async def fetch(self, link: bytes) -> bytes | None:
-        """Look a bucket up; see :meth:`BucketStore.fetch`."""
-        bucket = self._cache.get(link) or await self._fetch_from_file(link)
-        if bucket is not None:
-            self._thread.usage.fetched += 1
-        return bucket
+    def fetch(self, link: bytes) -> Awaitable[bytes | None]:
+        """Look a bucket up, which is over at once where it is in memory; see :meth:`BucketStore.fetch`."""
+        bucket = self._cache.get(link)
+        if bucket is None:
+            return self._loop.create_task(self._fetch_from_file(link))
+        self._thread.usage.fetched += 1
+        fetched: asyncio.Future[bytes | None] = self._loop.create_future()
+        fetched.set_result(bucket)
+        return fetched
 
     async def totals(self) -> Totals:
         """Give the sums that an operator may know."""
@@ -155,7 +160,7 @@ class SqliteStore:
 
     def _refuse_when_closed(self) -> None:
         if self._closing:
-            raise StoreError("it is closed", hint="")
+            raise _closed()
 
     async def _fetch_from_file(self, link: bytes) -> bytes | None:
         self._refuse_when_closed()
@@ -165,6 +170,8 @@ class SqliteStore:
             found: asyncio.Future[bytes | None] = self._loop.create_future()
             self._thread.put(Fetch(link, found))
             bucket = await found
+        if bucket is not None:
+            self._thread.usage.fetched += 1
         return bucket
 
     async def _work(self, do: Callable[[StoreFile], _T], *, writes: bool = False) -> _T:
@@ -238,3 +245,7 @@ class SqliteStore:
             settle(answer, result)
         for link in outcome.erased:
             self._cache.drop(link)
+
+
+def _closed() -> StoreError:
+    return StoreError("it is closed", hint="")

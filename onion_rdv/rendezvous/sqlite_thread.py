@@ -34,6 +34,9 @@ _LOGGER = logging.getLogger("onion_rdv.rendezvous")
 _FORGET_LATEST = 1.0
 """Seconds for which the log may keep earlier states of a bucket that became full while stores keep coming."""
 
+_FORGET_WHEN_IDLE = 0.05
+"""Seconds without anything to do after which the log forgets them: that takes longer than several stores."""
+
 _ERASED_AT_ONCE = 64
 """Buckets in one transaction of erasing, so that stores need not wait for long."""
 
@@ -122,16 +125,21 @@ class FileThread:
         self._has_begun = True
         going_on = True
         while going_on:
-            jobs = self._jobs.take(0 if self._in_a_hurry else self._tick)
+            jobs = self._jobs.take(self._patience())
             going_on = not any(isinstance(job, Stop) for job in jobs)
             outcome = self._serve(jobs)
             if outcome.stored or outcome.found or outcome.done:
                 self._report(outcome)
-            self._tend_quietly()
+            self._tend_quietly(is_idle=not jobs)
         with contextlib.suppress(StoreError), self._faults():
             self._save_usage()
         self._drop_file()
         self._report(None)
+
+    def _patience(self) -> float:
+        if self._in_a_hurry:
+            return 0
+        return self._tick if self._forget_by is None else min(self._tick, _FORGET_WHEN_IDLE)
 
     def _serve(self, jobs: list[Job]) -> Outcome:
         outcome = Outcome()
@@ -227,12 +235,12 @@ class FileThread:
         self._filling = None
         self._forget_by = min(forget_by, self._forget_by or forget_by)
 
-    def _tend_quietly(self) -> None:
+    def _tend_quietly(self, *, is_idle: bool = True) -> None:
         """Do what the time of day asks for; what cannot be done now is tried again at the next tick."""
         with contextlib.suppress(StoreError), self._faults():
-            self._tend()
+            self._tend(is_idle=is_idle)
 
-    def _tend(self) -> None:
+    def _tend(self, *, is_idle: bool) -> None:
         file = self._open()
         now = self._clock()
         self._in_a_hurry = False
@@ -241,7 +249,7 @@ class FileThread:
                 self._close_bucket(file, forget_by=time.monotonic())
         if self._oldest is not None and self._oldest + self._rules.lifetime <= now:
             self._erase(file, now - self._rules.lifetime)
-        if self._forget_by is not None and (self._jobs.empty() or time.monotonic() >= self._forget_by):
+        if self._forget_by is not None and (is_idle or time.monotonic() >= self._forget_by):
             file.forget()
             self._forget_by = None
 

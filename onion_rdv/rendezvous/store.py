@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 
     from onion_rdv.protocol import BucketId
     from onion_rdv.rendezvous.kept import Kept
@@ -59,16 +59,16 @@ class Totals:
 class BucketStore(Protocol):
     """Keeps entries in buckets until they expire; all its methods may be called by many tasks at once."""
 
-    async def store(self, entry: bytes) -> StoredBucket:
+    def store(self, entry: bytes) -> Awaitable[StoredBucket]:
         """Put an entry of 256 bytes at a random free place of the open bucket.
 
-        When this returns, the entry survives a crash of the process and of the machine. Raises
+        When this is over, the entry survives a crash of the process and of the machine. Raises
         :class:`~onion_rdv.errors.StoreError` when it could not be kept; then it was not acknowledged, and the caller
         may try again later. One of them is :class:`~onion_rdv.errors.TooManyBuckets`: the entry needs a new bucket,
         and the ceiling is reached (``rules.py``).
         """
 
-    async def fetch(self, link: bytes) -> bytes | None:
+    def fetch(self, link: bytes) -> Awaitable[bytes | None]:
         """Give the 16,384 bytes of the bucket with this 16-byte link; None if there is none, or it has expired.
 
         Raises :class:`~onion_rdv.errors.StoreError` when the store cannot be read.

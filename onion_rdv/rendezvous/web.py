@@ -6,14 +6,14 @@ Nothing is logged about a request, and nothing is read beyond its 256 bytes.
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from onion_rdv.errors import StoreError
 from onion_rdv.protocol.exchange import (
     FETCH_PATH,
-    REQUEST_BODY_SIZE,
-    STORE_PATH,
     Problem,
     bucket_reply,
     parse_fetch,
@@ -22,21 +22,18 @@ from onion_rdv.protocol.exchange import (
 )
 from onion_rdv.rendezvous.circuits import Circuits
 from onion_rdv.rendezvous.limits import DEFAULT_MAX_CONNECTIONS, DEFAULT_REQUEST_TIMEOUT
-from onion_rdv.rendezvous.turns import Turns
-from onion_rdv.rendezvous.web_connections import PROBLEMS, Connection, Http, Reply
+from onion_rdv.rendezvous.web_connections import PROBLEMS, Connection, Connections
 from onion_rdv.tor.onion_service.listening import BACKLOG, UnixListener
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Awaitable
     from pathlib import Path
 
-    from aiohttp import web
-
     from onion_rdv.rendezvous.limits import CircuitLimits
-    from onion_rdv.rendezvous.store import BucketStore
+    from onion_rdv.rendezvous.store import BucketStore, StoredBucket
 
-_PATHS: Final = (FETCH_PATH, STORE_PATH)
-_REQUEST_LENGTH: Final = str(REQUEST_BODY_SIZE)
+_LOGGER = logging.getLogger("onion_rdv.rendezvous")
 
 
 class WebFace:
@@ -61,10 +58,8 @@ class WebFace:
         self._max_connections = max_connections
         self._limits = circuits
         self._circuits: Circuits | None = None
-        self._turns: Turns
-        self._stopping = False
         self._listener: UnixListener | None = None
-        self._http: Http
+        self._connections: Connections
         self._server: asyncio.Server
 
     async def start(self, path: Path, mode: int) -> None:
@@ -75,24 +70,23 @@ class WebFace:
     async def start_on(self, listener: socket.socket) -> None:
         """Serve on a Unix stream socket that listens already; it is closed by :meth:`stop`, its name stays."""
         loop = asyncio.get_running_loop()
-        self._turns = Turns(loop)
         if self._limits is not None:
             self._circuits = Circuits(self._limits, loop.call_later)
-        self._http = Http(
-            self._answer,
+        self._connections = Connections(
+            self._serve,
             max_connections=self._max_connections,
             patience=self._patience,
             circuits=self._circuits,
         )
         # From Python 3.13 on, asyncio would take the name away by itself, also one that is not ours.
         keep_name: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
-        self._server = await loop.create_unix_server(self._http, sock=listener, **keep_name)
+        self._server = await loop.create_unix_server(self._connections, sock=listener, **keep_name)
         listener.listen(BACKLOG)  # asyncio has made it 100
 
     @property
     def connections(self) -> int:
         """How many connections are open."""
-        return self._http.open
+        return self._connections.open
 
     async def stop(self, patience: float = 5.0) -> None:
         """Accept nothing more, answer what is under way, and close.
@@ -100,60 +94,55 @@ class WebFace:
         A stream that has come and not yet carried a request gets ``patience`` seconds for it: its request is on its
         way through Tor.
         """
-        self._stopping = True
         if self._listener is not None:
             self._listener.unlink()
         self._server.close()
-        await self._http.wait_for_the_silent(patience)
-        self._http.pre_shutdown()
-        await self._http.shutdown(patience)
+        await self._connections.stop(patience)
         await self._server.wait_closed()
         if self._circuits is not None:
             self._circuits.stop()
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        if self._http.is_silent(request.protocol):
-            self._http.has_spoken(request.protocol)
-        else:
-            await self._turns.take()
-        path = request.raw_path
-        if path not in _PATHS:
-            return self._refuse(Problem.UNKNOWN_PATH)
-        if request.method != "POST":
-            return self._refuse(Problem.METHOD)
-        if request.headers.get("Content-Length") != _REQUEST_LENGTH:
-            return self._refuse(Problem.LENGTH)
-        content = request.content
-        if content.is_eof():
-            body = content.read_nowait()
-        elif "Expect" in request.headers:
-            # A "100 Continue" would be a reply of another length.
-            return self._refuse(Problem.MALFORMED)
-        else:
-            try:
-                async with asyncio.timeout(self._patience):
-                    body = await content.readexactly(REQUEST_BODY_SIZE)
-            except TimeoutError:
-                return self._refuse(Problem.TIMEOUT)
-        served = await self._serve(path, body, request.protocol)
-        return Reply(served, self._patience, closes=self._stopping)
-
-    async def _serve(self, path: str, body: bytes, connection: web.RequestHandler) -> bytes:
+    def _serve(self, connection: Connection, path: str, body: bytes) -> None:
+        """Answer a request now, or when the store has."""
         try:
-            if path == FETCH_PATH:
-                bucket = await self._store.fetch(parse_fetch(body))
-                return PROBLEMS[Problem.BUCKET_UNKNOWN] if bucket is None else bucket_reply(bucket)
-            if not self._may_store(connection):
-                return PROBLEMS[Problem.BUSY]
-            stored = await self._store.store(parse_store(body))
-            return stored_reply(stored.bucket_id, stored.bucket)
-        except StoreError:  # the store itself has logged why
-            return PROBLEMS[Problem.BUSY]
+            answer = asyncio.ensure_future(self._ask(connection, path, body))
+        except Exception as error:  # noqa: BLE001  # whatever it is, it has to be answered
+            _tell(connection, error)
+            return
+        if answer.done():
+            _answer(connection, answer)
+        else:
+            answer.add_done_callback(partial(_answer, connection))
 
-    def _may_store(self, connection: web.RequestHandler) -> bool:
-        circuit = connection.circuit if isinstance(connection, Connection) else None
-        return self._circuits is None or circuit is None or self._circuits.may_store(circuit)
+    def _ask(self, connection: Connection, path: str, body: bytes) -> Awaitable[StoredBucket | bytes | None]:
+        if path == FETCH_PATH:
+            return self._store.fetch(parse_fetch(body))
+        circuit = connection.circuit
+        if self._circuits is not None and circuit is not None and not self._circuits.may_store(circuit):
+            raise StoreError("its circuit has stored enough", hint="")
+        return self._store.store(parse_store(body))
 
-    def _refuse(self, problem: Problem) -> Reply:
-        """Answer without looking at the rest of the request; so the connection cannot go on."""
-        return Reply(PROBLEMS[problem], self._patience, closes=True)
+
+def _answer(connection: Connection, answer: asyncio.Future[StoredBucket | bytes | None]) -> None:
+    """Write what the store has answered."""
+    try:
+        result = answer.result()
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # the same
+        _tell(connection, error)
+        return
+    if result is None:
+        connection.reply(PROBLEMS[Problem.BUCKET_UNKNOWN])
+    elif isinstance(result, bytes):
+        connection.reply(bucket_reply(result))
+    else:
+        connection.reply(stored_reply(result.bucket_id, result.bucket))
+
+
+def _tell(connection: Connection, error: BaseException) -> None:
+    """Write that there is no answer."""
+    if isinstance(error, StoreError | asyncio.CancelledError):  # the store itself has logged why
+        connection.reply(PROBLEMS[Problem.BUSY])
+    else:
+        # Something is broken; but nothing of the request that showed it is said.
+        _LOGGER.error("a request met a fault inside (%s)", type(error).__name__)
+        connection.reply(PROBLEMS[Problem.INTERNAL], closes=True)

@@ -1,93 +1,96 @@
-"""aiohttp's low-level server, kept from saying or logging anything of its own, and told of circuits.
+"""Connections that carry requests: read with aiohttp's parser, and answered with replies as they were made.
 
-A :class:`Reply` is written as it was made, so nothing here can change its length. That holds for what aiohttp answers
-by itself too (malformed HTTP, faults inside): :meth:`Connection.handle_error` is where it makes such answers.
+Nothing else of aiohttp's server is used: it would have a task for each connection, objects for each request and
+reply, and a voice of its own. A reply is handed to the system in one piece, so nothing here can change its length.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
+from collections import deque
+from contextlib import suppress
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, cast
 
-from aiohttp import web
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http import HttpRequestParser
+from aiohttp.http_exceptions import HttpProcessingError
 
 from onion_rdv.errors import MalformedRequest
-from onion_rdv.protocol.exchange import Problem, problem_reply
+from onion_rdv.protocol.exchange import FETCH_PATH, REQUEST_BODY_SIZE, STORE_PATH, Problem, problem_reply
 from onion_rdv.rendezvous.proxy_line import ProxyLine
+from onion_rdv.rendezvous.turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
+
+    from aiohttp.http import RawRequestMessage
+    from aiohttp.streams import StreamReader
 
     from onion_rdv.rendezvous.circuits import Circuits
-
-_LOGGER = logging.getLogger("onion_rdv.rendezvous")
 
 _READ_SIZE: Final = 1024
 """Bytes that are read at once: a request, or two that are short."""
 
+_LONGEST: Final = 1024
+_MOST_FIELDS: Final = 32
+"""Bytes in a line of a head, and its fields: our own clients send far less, and who gives up early holds little."""
+
+_PATHS: Final = (FETCH_PATH, STORE_PATH)
+_REQUEST_LENGTH: Final = str(REQUEST_BODY_SIZE)
+
 PROBLEMS: Final = {problem: problem_reply(problem) for problem in Problem}
 
 
-class Reply(web.StreamResponse):
-    """A reply made elsewhere, from its status line to its last byte."""
+class _Waits(Enum):
+    """What a connection waits for."""
 
-    def __init__(self, data: bytes, patience: float, *, closes: bool = False) -> None:
-        """Prepare to write ``data``, to wait ``patience`` seconds until it is taken, and perhaps to close then."""
-        super().__init__()
-        self._data = data
-        self._patience = patience
-        self._closes = closes
+    HEAD = auto()
+    """A request, from its first byte to the end of its head."""
+
+    TURN = auto()
+    BODY = auto()
+    REPLY = auto()
+    """Whoever makes the reply."""
+
+    READER = auto()
+    """That the other side takes what it was told."""
+
+
+_OF_THE_OTHER_SIDE: Final = {_Waits.HEAD, _Waits.BODY, _Waits.READER}
+"""What is waited for for some time only."""
+
+
+class Connection(BaseProtocol):
+    """One connection: its requests are served one after the other."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        loop = asyncio.get_running_loop()
+        parser = HttpRequestParser(
+            self,
+            loop,
+            _LONGEST,
+            max_line_size=_LONGEST,
+            max_field_size=_LONGEST,
+            max_headers=_MOST_FIELDS,
+            auto_decompress=False,
+        )
+        super().__init__(loop, parser)  # where none is left, nothing more is read
+        self._line = None if connections.circuits is None else ProxyLine()
+        self.circuit: int | None = None
+        self._waits = _Waits.HEAD
+        self._deadline = 0.0  # of the loop's clock
+        self._timer: asyncio.TimerHandle | None = None
+        self._requests: deque[tuple[RawRequestMessage, StreamReader]] = deque()
+        """Heads that have come and have not been answered, with their bodies; the first is the one that is served."""
+        self._is_held_back = False  # nothing is read before they are
+        self._is_malformed = False  # what came behind them
 
     @property
-    def keep_alive(self) -> bool:
-        """Whether another request may follow."""
-        return not self._closes
-
-    async def prepare(self, request: web.BaseRequest) -> None:
-        """Write it all; raises :class:`ConnectionResetError` when the other side has gone or does not read."""
-        self._closes = self._closes or not request.keep_alive
-        transport = request.transport
-        if transport is None or transport.is_closing():
-            raise ConnectionResetError
-        transport.write(self._data)
-        if request.protocol.writing_paused:
-            try:
-                async with asyncio.timeout(self._patience):
-                    await request.writer.drain()
-            except TimeoutError:
-                transport.abort()
-                raise ConnectionResetError from None
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Do nothing; all is written."""
-
-
-class Connection(web.RequestHandler):
-    """One connection."""
-
-    def __init__(self, http: Http, patience: float) -> None:
-        """Begin; who sends nothing for ``patience`` seconds, or only a part of a head, is cut off."""
-        super().__init__(
-            http,
-            loop=asyncio.get_running_loop(),
-            keepalive_timeout=patience,
-            access_log=cast("logging.Logger", None),
-            lingering_time=0,  # what is left of a refused request is not read
-            read_bufsize=1024,
-            auto_decompress=False,
-            # Our own clients send far less; a parser that gives up early holds little for those who send more.
-            max_line_size=1024,
-            max_field_size=1024,
-            max_headers=32,
-        )
-        # Who sends many requests at once is not read from before they are answered (aiohttp would take in 32).
-        self._max_msg_queue_size = 2
-        self._msg_queue_resume_size = 0
-        self._http = http
-        self._patience = patience
-        self._line = None if http.circuits is None else ProxyLine()
-        self.circuit: int | None = None
+    def is_idle(self) -> bool:
+        """Whether there is no request to be answered."""
+        return not self._requests
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; what is written is either with the system or waited for, so that nothing piles up.
@@ -99,54 +102,165 @@ class Connection(web.RequestHandler):
         if hasattr(transport, "max_size"):  # not every event loop's transport has it
             transport.max_size = _READ_SIZE
         super().connection_made(transport)
+        self._wait(_Waits.HEAD)
+        if not self._connections.take_in(self):
+            self._refuse(Problem.BUSY)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End."""
+        super().connection_lost(exc)
+        self._parser = None
+        self._connections.let_go(self)
+        self._connections.turns.leave(self._look)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # What comes
 
     def data_received(self, data: bytes) -> None:
-        """Read which circuit this is, where tor says it, and hand on the rest."""
-        if self._line is not None and self.transport is not None:
-            try:
-                found = self._line.feed(data)
-            except MalformedRequest:
-                self._turn_away(Problem.MALFORMED)
-                return
-            if found is None:
-                return
-            self._line = None
-            circuit, data = found
-            if self._http.circuits is not None and not self._http.circuits.open(circuit):
-                self._turn_away(Problem.BUSY)
-                return
-            self.circuit = circuit
-        if data:
-            super().data_received(data)
+        """Read which circuit this is, where tor says it, and requests."""
+        if self._line is not None:
+            data = self._read_line(self._line, data)
+        if self._parser is None or not data:
+            return
+        try:
+            messages, is_upgraded, _ = self._parser.feed_data(data)
+        except HttpProcessingError:
+            self._is_malformed = True
+            self._parser = None
+        else:
+            self._requests.extend(messages)
+            if is_upgraded:  # what comes then may be anything
+                self._parser = None
+        if self._waits is _Waits.HEAD:
+            if self._requests or self._parser is None:
+                self._go_on()
+        elif self._waits is _Waits.BODY and self._requests[0][1].is_eof():
+            self._serve()
+        if len(self._requests) > 1 and self.transport is not None:
+            self._is_held_back = True
+            self.transport.pause_reading()
 
-    def _turn_away(self, problem: Problem) -> None:
+    def _read_line(self, line: ProxyLine, data: bytes) -> bytes:
+        """Read on in tor's line, and give what comes behind it."""
+        try:
+            found = line.feed(data)
+        except MalformedRequest:
+            self._refuse(Problem.MALFORMED)
+            return b""
+        if found is None:
+            return b""
+        self._line = None
+        circuit, rest = found
+        if self._connections.circuits is not None and not self._connections.circuits.open(circuit):
+            self._refuse(Problem.BUSY)
+            return b""
+        self.circuit = circuit
+        return rest
+
+    # What is done with it
+
+    def _go_on(self) -> None:
+        """Serve the next request if it has come; end where none can come."""
+        if self._requests:
+            self._waits = _Waits.TURN
+            if self._connections.has_spoken(self):
+                self._look()
+            else:
+                self._connections.turns.take(self._look)
+        elif self._is_malformed:
+            self._refuse(Problem.MALFORMED)
+        elif self._parser is None:
+            self.close()
+        else:
+            self._wait(_Waits.HEAD)
+            if self._is_held_back and self.transport is not None:
+                self._is_held_back = False
+                self.transport.resume_reading()
+
+    def _look(self) -> None:
+        """Look at the head of a request."""
+        head, body = self._requests[0]
+        if head.path not in _PATHS:
+            self._refuse(Problem.UNKNOWN_PATH)
+        elif head.method != "POST":
+            self._refuse(Problem.METHOD)
+        elif head.headers.get("Content-Length") != _REQUEST_LENGTH:
+            self._refuse(Problem.LENGTH)
+        elif body.is_eof():
+            self._serve()
+        elif "Expect" in head.headers:
+            # A "100 Continue" would be a reply of another length.
+            self._refuse(Problem.MALFORMED)
+        else:
+            self._wait(_Waits.BODY)
+
+    def _serve(self) -> None:
+        self._waits = _Waits.REPLY
+        head, body = self._requests[0]
+        self._connections.serve(self, head.path, body.read_nowait())
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer without looking at the rest of the request; so the connection cannot go on."""
+        self.reply(PROBLEMS[problem], closes=True)
+
+    def reply(self, reply: bytes, *, closes: bool = False) -> None:
+        """Answer the request that is served, then close or go on; whoever has gone meanwhile is told nothing."""
+        if self.transport is None or self.transport.is_closing():
+            return
+        self.transport.write(reply)
+        if self._requests:
+            head, _ = self._requests.popleft()
+            closes = closes or head.should_close
+        if closes or self._connections.is_stopping:
+            self.close()
+        elif self.writing_paused:
+            self._wait(_Waits.READER)
+        else:
+            self._go_on()
+
+    def resume_writing(self) -> None:
+        """Go on, since the other side has taken its reply."""
+        super().resume_writing()
+        if self.transport is not None and not self.transport.is_closing():
+            self._go_on()
+
+    def close(self) -> None:
+        """End the connection when what was written has been taken; nothing more is read."""
+        self._parser = None
+        self._wait(_Waits.READER)
         if self.transport is not None:
-            self.transport.write(PROBLEMS[problem])
-        self.force_close()
+            self.transport.close()
 
-    def handle_error(
-        self,
-        request: web.BaseRequest,  # noqa: ARG002
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002
-    ) -> web.StreamResponse:
-        """Give the reply to what is no HTTP (status 400), or to a request that met a fault in here."""
-        if status == 400:
-            return Reply(PROBLEMS[Problem.MALFORMED], self._patience, closes=True)
-        if not isinstance(exc, ConnectionError):  # the other side has gone: no fault, and nobody to hear the reply
-            self.log_exception(exc_info=exc)
-        return Reply(PROBLEMS[Problem.INTERNAL], self._patience, closes=True)
+    def abort(self) -> None:
+        """End the connection now."""
+        if self.transport is not None:
+            self.transport.abort()
 
-    def log_exception(self, *_: object, exc_info: object = None, **__: object) -> None:
-        """Say that something is broken, but nothing of the request that showed it."""
-        _LOGGER.error("a request met a fault inside (%s)", type(exc_info).__name__)
+    # What is waited for
 
-    def log_debug(self, *_: object, **__: object) -> None:
-        """Say nothing."""
+    def _wait(self, what: _Waits) -> None:
+        """Wait for something of the other side, and not for ever."""
+        self._waits = what
+        self._deadline = self._loop.time() + self._connections.patience
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._deadline, self._look_at_the_clock)
+
+    def _look_at_the_clock(self) -> None:
+        self._timer = None
+        if self._waits not in _OF_THE_OTHER_SIDE:
+            return
+        if self._deadline > self._loop.time():
+            self._timer = self._loop.call_at(self._deadline, self._look_at_the_clock)
+        elif self._waits is _Waits.BODY:
+            self._refuse(Problem.TIMEOUT)
+        elif self._waits is _Waits.HEAD:
+            self.close()
+        else:
+            self.abort()
 
 
-class Http(web.Server):
+class Connections:
     """All connections: at most so many, and those that have not carried a request yet.
 
     Where there are ``circuits``, every connection begins with tor's line that says on which one it came.
@@ -154,56 +268,74 @@ class Http(web.Server):
 
     def __init__(
         self,
-        answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        serve: Callable[[Connection, str, bytes], None],
         *,
         max_connections: int,
         patience: float,
         circuits: Circuits | None = None,
     ) -> None:
-        super().__init__(answer)
+        """Begin; ``serve`` gets path and body of each request, and has its connection :meth:`Connection.reply` then.
+
+        Whoever has not sent a head ``patience`` seconds after the connection or the last reply was there, a body as
+        long after its head, or has not taken a reply, is cut off.
+        """
+        self.serve = serve
+        self.patience = patience
         self.circuits = circuits
+        self.turns = Turns(asyncio.get_running_loop())
+        self.is_stopping = False
         self._max_connections = max_connections
-        self._patience = patience
-        self.open = 0
-        self._silent: set[web.RequestHandler] = set()
-        self._no_longer_silent: asyncio.Future[None] | None = None
+        self._all: set[Connection] = set()
+        self._silent: set[Connection] = set()
+        self._fewer = asyncio.Event()
 
     def __call__(self) -> Connection:
         """Make what asyncio needs for a new connection."""
-        return Connection(self, self._patience)
+        return Connection(self)
 
-    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        """Take a connection in, or tell it that there are too many."""
-        super().connection_made(handler, transport)
-        self.open += 1
-        if self.open > self._max_connections:
-            transport.write(PROBLEMS[Problem.BUSY])
-            # Not at once: the connection would be gone before aiohttp's task for it has begun, which then fails.
-            asyncio.get_running_loop().call_soon(handler.force_close)
-        else:
-            self._silent.add(handler)
+    @property
+    def open(self) -> int:
+        """How many there are."""
+        return len(self._all)
 
-    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+    def take_in(self, connection: Connection) -> bool:
+        """Take a connection in; tells whether it is not one too many."""
+        self._all.add(connection)
+        if len(self._all) > self._max_connections:
+            return False
+        self._silent.add(connection)
+        return True
+
+    def let_go(self, connection: Connection) -> None:
         """Let a connection go."""
-        super().connection_lost(handler, exc)
-        self.open -= 1
-        circuit = handler.circuit if isinstance(handler, Connection) else None
-        if circuit is not None and self.circuits is not None:
-            self.circuits.close(circuit)
-        self.has_spoken(handler)
+        self._all.discard(connection)
+        self._silent.discard(connection)
+        self._fewer.set()
+        if connection.circuit is not None and self.circuits is not None:
+            self.circuits.close(connection.circuit)
 
-    def is_silent(self, handler: web.RequestHandler) -> bool:
-        """Whether a connection has not carried a request yet."""
-        return handler in self._silent
+    def has_spoken(self, connection: Connection) -> bool:
+        """Note that a connection carries a request; tells whether it is the first one."""
+        if connection not in self._silent:
+            return False
+        self._silent.remove(connection)
+        self._fewer.set()
+        return True
 
-    def has_spoken(self, handler: web.RequestHandler) -> None:
-        """Note that a connection carried a request, or never will."""
-        self._silent.discard(handler)
-        if self._no_longer_silent is not None and not self._silent and not self._no_longer_silent.done():
-            self._no_longer_silent.set_result(None)
+    async def stop(self, patience: float) -> None:
+        """Answer what is under way, and close; see :meth:`WebFace.stop`."""
+        self.is_stopping = True
+        await self._wait_until(lambda: not self._silent, patience)
+        for connection in list(self._all):
+            if connection.is_idle:
+                connection.close()
+        await self._wait_until(lambda: not self._all, patience)
+        for connection in list(self._all):
+            connection.abort()
 
-    async def wait_for_the_silent(self, patience: float) -> None:
-        """Wait until every connection has carried a request or gone, but no longer than ``patience`` seconds."""
-        if self._silent:
-            self._no_longer_silent = asyncio.get_running_loop().create_future()
-            await asyncio.wait([self._no_longer_silent], timeout=patience)
+    async def _wait_until(self, enough: Callable[[], bool], patience: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while not enough():
+                    self._fewer.clear()
+                    await self._fewer.wait()

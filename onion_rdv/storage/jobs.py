@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import queue
-import time
+import threading
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from onion_rdv.errors import StoreError
@@ -18,6 +16,9 @@ _Result = TypeVar("_Result")
 
 LONGEST_WAIT = 0.02
 """Seconds that a job waits for others at most, however long a disk that was stalled took for the last ones."""
+
+ENOUGH = 64
+"""Writes that wait for no more: the disk takes little longer for so many than for one."""
 
 
 def settle(future: asyncio.Future[_Result], result: _Result | StoreError) -> None:
@@ -35,45 +36,52 @@ class Jobs(Generic[_Job]):
 
     def __init__(self, writes: Callable[[_Job], int]) -> None:
         """Begin; ``writes`` tells how many have to be written for a job."""
-        self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._writes = writes
+        self._jobs: list[_Job] = []
+        self._waiting = 0  # how many have to be written for those
+        self._has_others = False  # whether there are some for which nothing has to be written
+        self._enough = threading.Condition(threading.Lock())
+        self._wanted = 0  # the taker is woken when so many have to be written
         self._last_writes = 0  # how many the last transaction had, and how long it took
         self._last_duration = 0.0
 
     def put(self, job: _Job) -> None:
         """Ask for something."""
-        self._jobs.put(job)
+        writes = self._writes(job)
+        with self._enough:
+            self._jobs.append(job)
+            self._waiting += writes
+            self._has_others = self._has_others or not writes
+            if self._has_others or self._waiting >= self._wanted:
+                self._enough.notify()
 
     def empty(self) -> bool:
         """Tell whether nothing waits."""
-        return self._jobs.empty()
+        return not self._jobs
 
     def take(self, patience: float) -> list[_Job]:
         """Take all that wait, or those that come within ``patience`` seconds, in their order."""
-        jobs = []
-        with contextlib.suppress(queue.Empty):
-            jobs.append(self._jobs.get(timeout=patience))
-            while True:
-                jobs.append(self._jobs.get_nowait())
-        self._wait_for_company(jobs)
+        with self._enough:
+            self._wait_for_company(patience)
+            if not self._jobs:
+                self._wanted = 1
+                self._enough.wait(patience)
+            jobs, self._jobs = self._jobs, []
+            self._waiting, self._has_others = 0, False
         return jobs
 
     def wrote(self, writes: int, duration: float) -> None:
         """Note how many were written in a transaction, and how long it took."""
         self._last_writes, self._last_duration = writes, duration
 
-    def _wait_for_company(self, jobs: list[_Job]) -> None:
-        """Let as many come together as in the last transaction, for at most half the time that it took.
+    def _wait_for_company(self, patience: float) -> None:
+        """Right after a transaction, let those come together who wait already and whom it answered.
 
         Who has just been answered and asks again comes a moment after this. Without waiting, one early job would be
-        written alone while all the others queue, and so would the next: half as many for each write to the disk.
+        written alone while all the others queue, and so would the next: half as many for each write to the disk. The
+        thread sleeps until all are there: whenever it wakes up, it takes the interpreter from the event loop.
         """
-        missing = self._last_writes - sum(map(self._writes, jobs))
-        if missing == self._last_writes:
-            return
-        deadline = time.monotonic() + min(self._last_duration / 2, LONGEST_WAIT)
-        with contextlib.suppress(queue.Empty):
-            while missing > 0 and (patience := deadline - time.monotonic()) > 0:
-                job = self._jobs.get(timeout=patience)
-                jobs.append(job)
-                missing -= self._writes(job)
+        expected, self._last_writes = self._waiting + self._last_writes, 0
+        self._wanted = min(expected, ENOUGH)
+        if self._waiting < self._wanted and not self._has_others:
+            self._enough.wait(min(2 * self._last_duration, LONGEST_WAIT, patience))

@@ -130,11 +130,14 @@ class StoreMachine(RuleBasedStateMachine):
         self.run(self.server(server).close())
         self.stores[server % self.SERVERS] = self.run(self.open())
 
+    async def fetched(self, bucket_id: BucketId, server: int) -> bytes | None:
+        return await self.server(server).fetch(cheap_link(bucket_id))
+
     @precondition(lambda self: self.used)
     @rule(data=st.data(), server=st.integers(0, 1))
     def fetch(self, data: st.DataObject, server: int) -> None:
         bucket_id = data.draw(st.sampled_from(sorted(self.used)))
-        bucket = self.run(self.server(server).fetch(cheap_link(bucket_id)))
+        bucket = self.run(self.fetched(bucket_id, server))
         assert (bucket is None) == (bucket_id not in self.buckets)
         assert bucket is None or self.buckets[bucket_id] <= set(entries(bucket))
 

@@ -267,7 +267,7 @@ async def test_a_closed_store_says_so(open_store: OpenStore) -> None:
 
 async def test_who_does_not_wait_for_the_answer_is_nobodys_trouble(open_store: OpenStore) -> None:
     store = await open_store()
-    gone = asyncio.create_task(store.store(an_entry()))
+    gone = asyncio.ensure_future(store.store(an_entry()))
     await asyncio.sleep(0)
     gone.cancel()
     stored = await store.store(an_entry())

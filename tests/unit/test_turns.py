@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from functools import partial
 from typing import TYPE_CHECKING
 
-import pytest
 from stores import until
 from test_web import Client, SlowStore, post
 
@@ -17,45 +17,50 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-async def rounds(count: int) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
 async def test_so_many_are_served_in_a_round_in_their_order() -> None:
     turns = Turns(asyncio.get_running_loop(), 3)
     served: list[int] = []
-
-    async def ask(number: int) -> None:
-        await turns.take()
-        served.append(number)
-
-    async with asyncio.TaskGroup() as group:
-        for number in range(10):
-            group.create_task(ask(number))
-        for _ in range(12):
-            before = len(served)
-            await rounds(1)
-            assert len(served) - before <= 3
+    for number in range(10):
+        turns.take(partial(served.append, number))
+    for _ in range(12):
+        before = len(served)
+        await asyncio.sleep(0)
+        assert len(served) - before <= 3
     assert served == list(range(10))
     # Who comes when nobody is waiting does not wait.
-    await rounds(3)
     for _ in range(3):
-        with pytest.raises(StopIteration):
-            turns.take().send(None)
+        await asyncio.sleep(0)
+    for number in range(3):
+        turns.take(partial(served.append, number))
+    assert served[10:] == [0, 1, 2]
+
+
+async def test_who_takes_another_turn_in_one_waits_behind_the_others() -> None:
+    turns = Turns(asyncio.get_running_loop(), 2)
+    served: list[str] = []
+
+    def greedy() -> None:
+        served.append("greedy")
+        if len(served) < 20:
+            turns.take(greedy)
+
+    turns.take(greedy)
+    turns.take(partial(served.append, "other"))
+    await until(lambda: len(served) >= 20)
+    assert served.index("other") == 3
 
 
 async def test_who_goes_away_takes_no_turn() -> None:
     turns = Turns(asyncio.get_running_loop(), 1)
-    await turns.take()
-    waiting = [asyncio.ensure_future(turns.take()) for _ in range(3)]
+    served: list[int] = []
+    waiting = [partial(served.append, number) for number in range(4)]
+    for turn in waiting:
+        turns.take(turn)
+    turns.leave(waiting[1])
+    turns.leave(waiting[2])
+    turns.leave(waiting[0])  # which it had
     await asyncio.sleep(0)
-    waiting[0].cancel()
-    waiting[1].cancel()
-    async with asyncio.timeout(5):
-        await waiting[2]
-    with contextlib.suppress(asyncio.CancelledError):
-        await asyncio.gather(*waiting)
+    assert served == [0, 3]
 
 
 class CountingStore(SlowStore):
