@@ -18,7 +18,7 @@ from rows import Curve
 mpl.use("svg")
 
 from matplotlib import pyplot as plt
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 STYLES = (
     ("#6a3a83", "o", "-"),
@@ -29,6 +29,10 @@ STYLES = (
     ("#1f5fa8", "P", (0, (3, 1, 1, 1))),
 )
 """For the first line, the second …: they differ in colour, mark and dashes, so that colour is never all."""
+
+POINTS = 72  # to the inch
+LEFT, PLOT, HEIGHT = 64, 400, 324
+A_LETTER = 7.2  # of a line's name, which stands to the right of the plot
 
 INK, PAPER, GRID = "#1f2328", "#ffffff", "#d8dee4"  # the paper is drawn: readable where the page is dark, too
 
@@ -53,7 +57,9 @@ mpl.rcParams.update(
 
 def draw(curve: Curve, path: Path) -> None:
     """Draw one, with the name of each line at its end."""
-    figure, axes = plt.subplots(figsize=(8, 4.5))
+    names = A_LETTER * max(map(len, curve.lines))
+    width = LEFT + PLOT + names + 24
+    figure, axes = plt.subplots(figsize=(width / POINTS, HEIGHT / POINTS))
     ends = []
     for (name, points), (colour, mark, dashes) in zip(curve.lines.items(), STYLES * len(curve.lines), strict=False):
         xs, ys = zip(*sorted(points), strict=True)
@@ -67,12 +73,14 @@ def draw(curve: Curve, path: Path) -> None:
     if curve.logarithmic:
         axes.set(xscale="log", yscale="log")
         axes.set_xticks(sorted({x for points in curve.lines.values() for x, _ in points}), minor=False)
+        axes.set_ylim(axes.get_ylim()[0] / 2, 2 * axes.get_ylim()[1])
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.minorticks_off()
     else:
         axes.set_ylim(bottom=0, top=1.1 * axes.get_ylim()[1])
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-    figure.subplots_adjust(left=0.11, right=0.74, top=0.9, bottom=0.13)
+    figure.subplots_adjust(left=LEFT / width, right=(LEFT + PLOT) / width, top=0.9, bottom=0.13)
     name_lines(axes, ends)
     drawn = io.StringIO()
     figure.savefig(drawn, format="svg", metadata={"Date": None, "Title": curve.title})
