@@ -5,29 +5,40 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import runpy
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from argon2 import low_level
+from nacl import bindings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def note_calls(path: Path) -> None:
-    """Have every call noted that is made by what is imported from now on."""
-    call = low_level.hash_secret_raw
+    """Have every call noted that is made by what is imported from now on, whichever library it is of."""
     notes = path.open("a", buffering=1)  # for as long as the program runs
 
-    def noted(secret: bytes, salt: bytes, time_cost: int, memory_cost: int, *more: Any, **named: Any) -> bytes:
-        begun = time.monotonic()
-        try:
-            return call(secret, salt, time_cost, memory_cost, *more, **named)
-        finally:
-            notes.write(json.dumps([memory_cost, begun, time.monotonic()]) + "\n")
+    def noted(call: Callable[..., bytes], memory: str, units_in_a_kib: int) -> Callable[..., bytes]:
+        signature = inspect.signature(call)
 
-    low_level.hash_secret_raw = noted
+        def observed(*arguments: Any, **named: Any) -> bytes:
+            kib = signature.bind(*arguments, **named).arguments[memory] // units_in_a_kib
+            begun = time.monotonic()
+            try:
+                return call(*arguments, **named)
+            finally:
+                notes.write(json.dumps([kib, begun, time.monotonic()]) + "\n")
+
+        return observed
+
+    low_level.hash_secret_raw = noted(low_level.hash_secret_raw, "memory_cost", 1)
+    bindings.crypto_pwhash_alg = noted(bindings.crypto_pwhash_alg, "memlimit", 1024)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 PICTURE = BENCH.parent / "docs" / "img" / "rendezvous-timeline.svg"
 SUBTITLE = "as recorded on a private Tor network on one machine; on the public network, circuits take seconds"
 _LINK = "simplex:/i#abcdefghijklmnopqrstuvwxyz012345/ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopq?h=smp.example.org"
-_SHORTEST_GAP = 0.01
+_SHORTEST_GAP = 0.02
 """Seconds of a program's own work between two things that it waits for that are worth a bar."""
 _GREETINGS = 2 + 2
 """Bytes that a SOCKS port sends before it is asked for a stream: its choice of method, and that one is let in."""
@@ -107,6 +107,8 @@ class Recorder:
         words = ["accept", "-", "--no-probe", "--passphrase-file", str(secret)]
         printed, accept = await self._run("acceptor", words, printed["invite"])
         assert printed["link"] == _LINK
+        assert {phase.lane for phase in offer if phase.kind == "argon2id"} == {"initiator", "server"}
+        assert {phase.lane for phase in accept if phase.kind == "argon2id"} == {"acceptor"}
         return Recording(offer, accept)
 
     async def _run(self, who: Lane, words: Sequence[str], stdin: str) -> tuple[dict[str, str], list[Phase]]:

@@ -34,7 +34,7 @@ WIDTH, LEFT, RIGHT = 960, 184, 24
 TOP, TRACK, LANE_GAP, BAR_HEIGHT = 96, 44, 14, 20
 GAP = 46  # between the panels: how long the invite is under way is up to the people
 NARROWEST = 2.5
-TICK = 0.25  # seconds
+TICKS, ROOM = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0), 50  # seconds from one tick to the next, and the least room for it
 LINE = 19  # of the words below
 COLUMNS = 2
 
@@ -125,10 +125,11 @@ class Panel:
         bottom = self._lanes.bottom
         yield f'<text class="name" x="{self._x:.1f}" y="{TOP - 12}">{escape(self.title)}</text>'
         yield f'<path class="axis" d="M {self._x:.1f} {bottom} H {self.right:.1f}"/>'
-        for tick in range(int(self._seconds / TICK) + 1):
-            x = self._at(tick * TICK)
+        step = next((step for step in TICKS if step * self._scale >= ROOM), TICKS[-1])
+        for tick in range(int(self._seconds / step) + 1):
+            x = self._at(tick * step)
             yield f'<path class="axis" d="M {x:.1f} {bottom} v 5"/>'
-            yield f'<text class="tick" x="{x:.1f}" y="{bottom + 19}">{tick * TICK:g} s</text>'
+            yield f'<text class="tick" x="{x:.1f}" y="{bottom + 19}">{tick * step:g} s</text>'
         taken: dict[float, float] = {}
         for number, phase in enumerate(self.phases, first_number):
             yield from self._bar(number, phase, taken)
@@ -141,7 +142,7 @@ class Panel:
         words = f"{number}. {LANES[phase.lane]}: {phase.words}, {phase.took} ({name})"
         yield f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="{BAR_HEIGHT}" rx="2" fill="{colour}">'
         yield f"  <title>{escape(words)}</title></rect>"
-        taken[y] = middle = max(x + width / 2, taken.get(y, 0) + 16)
+        taken[y] = middle = max(x + width / 2, taken.get(y, 0) + 18)
         yield f'<text class="number" x="{middle:.1f}" y="{y - 6}">{number}</text>'
 
 
