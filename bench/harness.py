@@ -6,11 +6,12 @@ import contextlib
 import json
 import os
 import random
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -47,24 +48,56 @@ def _wait(ready: Callable[[], bool], process: subprocess.Popen[str]) -> None:
         time.sleep(0.05)
 
 
+def answers(address: Path | int) -> bool:
+    """Tell whether somebody listens on a Unix socket, or at a port on 127.0.0.1."""
+    is_port = isinstance(address, int)
+    with socket.socket(socket.AF_INET if is_port else socket.AF_UNIX) as probe:
+        return probe.connect_ex(("127.0.0.1", address) if is_port else str(address)) == 0
+
+
+class Load(NamedTuple):
+    """What came of asking a server: answers a second, and what part of the time the asking process was busy."""
+
+    rate: float
+    busy: float
+
+
 def load(
     kind: str, address: str | Path | int, *, seconds: float, connections: int, links: Sequence[bytes] = ()
 ) -> float:
     """Have a process of its own ask a server as fast as it answers; gives answers a second."""
+    return loaded(kind, address, seconds=seconds, connections=connections, links=links).rate
+
+
+def loaded(
+    kind: str, address: str | Path | int, *, seconds: float, connections: int, links: Sequence[bytes] = ()
+) -> Load:
+    """Do the same, and say how busy that process was."""
     named = ["--links", *(link.hex() for link in links)]
-    return _answers_a_second("load.py", kind, address, *named, seconds=seconds, connections=connections)
+    result = _asked("load.py", kind, address, *named, seconds=seconds, connections=connections)
+    return Load(result["answered"] / result["seconds"], result["busy"])
 
 
 def messaging_load(directory: Path, *, seconds: float, connections: int) -> float:
     """Have a process of its own send messages round a messaging server; gives messages a second."""
-    return _answers_a_second("messaging_load.py", directory, seconds=seconds, connections=connections)
+    return _rate("messaging_load.py", directory, seconds=seconds, connections=connections)
 
 
-def _answers_a_second(script: str, *arguments: str | Path | int, seconds: float, connections: int) -> float:
+def group_commit(directory: Path, *, seconds: float, group: int) -> float:
+    """Have a process of its own commit groups of entries to a file; gives entries a second."""
+    return _rate("group_commit.py", directory, seconds=seconds, connections=group)
+
+
+def _rate(script: str, *arguments: str | Path | int, seconds: float, connections: int) -> float:
+    result = _asked(script, *arguments, seconds=seconds, connections=connections)
+    return result["answered"] / result["seconds"]
+
+
+def _asked(script: str, *arguments: str | Path | int, seconds: float, connections: int) -> dict[str, float]:
     command = [sys.executable, BENCH / script, *arguments, "--seconds", seconds, "--connections", connections]
     done = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True)
-    result = json.loads(done.stdout)
-    return float(result["answered"] / result["seconds"])
+    result: dict[str, float] = json.loads(done.stdout)
+    return result
 
 
 def in_turn(contenders: Mapping[str, Callable[[], _Figure]], rounds: int) -> dict[str, list[_Figure]]:

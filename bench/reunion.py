@@ -26,10 +26,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from contender import Rendezvous
-from harness import BENCH, exact_seconds, in_turn, server
+from harness import BENCH, answers, exact_seconds, in_turn, server
 from rendezvous import ONION_KEY
 from rows import NOT_MEASURED, Curve, Measured, Row, end
-from server import answers
 
 from onion_rdv.client.server import RendezvousClient, RendezvousServer
 from onion_rdv.protocol import ENTRY_SIZE, BucketId, bucket_link, check_entry

@@ -28,7 +28,7 @@ PARTS = (
     Part("start", 25, start.measure),
     Part("client", 20, client.measure),
     Part("blocks", 5, blocks.measure),
-    Part("server", 100, partial(server.measure, directory=Path.cwd())),
+    Part("server", 110, partial(server.measure, directory=Path.cwd())),
     Part("store_kinds", 130, partial(store_kinds.measure, directory=Path.cwd())),
     Part("reunion", 70, reunion.measure),
     Part("flood", 90, flood.measure),

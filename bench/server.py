@@ -1,143 +1,206 @@
 """The servers beside their peers: stores, fetches and messages a second on their Unix sockets.
 
 Everything is measured in turn, in rounds, under the same load; each server is a process of its own, and idle while
-another one is measured.
+another one is measured. What is stored in is a new server each time, because one that has stored goes on to compute
+links.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.util
-import json
 import os
-import shutil
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from contender import Rendezvous
-from harness import BENCH, in_turn, load, messaging_load, server
-from rows import Measured, Row, show
+from harness import BENCH, family_seconds, group_commit, in_turn, load, loaded, messaging_load, ratios, server
+from peers import Peer, bare_handler, find_nginx, find_twist, mailbox_server, nginx_server, said_by
+from rows import NOT_MEASURED, Curve, Measured, Row, end
 
-CONNECTIONS = 16
-STORES_BESIDE_MAILBOX = 5
-FETCHES_BESIDE_BARE = 0.8
-MESSAGES_BESIDE_MAILBOX = 2
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+FEW, MANY = 16, 256
+CONNECTIONS = (1, 4, FEW, 64, MANY)
+"""What the pictures show."""
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def find_twist() -> str | None:
-    """Find the program that runs the mailbox server, here or in an environment of its own."""
-    places = [BENCH.parent / ".venv-bench" / "bin" / "twist", Path(sys.executable).parent / "twist"]
-    candidates = [str(place) for place in places if place.exists()] + [shutil.which("twist") or ""]
-    return next((twist for twist in candidates if twist and "wormhole-mailbox" in said_by(twist, "--help")), None)
+STORES, FETCHES, MESSAGES = "stores", "fetches", "SMP messages"
+FREE_STORES, FROM_FILE = "stores where a durable write costs nothing", "fetches of what is not in memory"
+BARE = "a bare aiohttp handler"
+MAILBOX = "magic-wormhole-mailbox-server's adds"
+NGINX = "nginx, one worker, a file"
+COMMITS = "a loop that commits as many at once"
 
 
-def said_by(*command: str) -> str:
-    """Give what a command prints, whether or not it is content."""
-    return subprocess.run(command, check=False, capture_output=True, text=True).stdout.strip()
+class Thing(NamedTuple):
+    """What is measured: its name, and how many connections (or entries in a group) it has."""
+
+    name: str
+    connections: int
 
 
-class Measurement:
-    """Servers that are measured in turn, and what came out."""
+class Beside(NamedTuple):
+    """What is measured beside what, and the ratio to reach."""
 
-    def __init__(self, seconds: float, rounds: int) -> None:
-        self.seconds = seconds
-        self.rounds = rounds
-        self.rows: list[Row] = []
+    ours: Thing
+    peer: str
+    bound: float
+
+
+ROWS = (
+    Beside(Thing(STORES, FEW), MAILBOX, 10),
+    Beside(Thing(STORES, MANY), MAILBOX, 10),
+    Beside(Thing(STORES, FEW), BARE, 0.6),
+    Beside(Thing(STORES, MANY), BARE, 0.6),
+    Beside(Thing(STORES, FEW), COMMITS, 0.15),
+    Beside(Thing(STORES, MANY), COMMITS, 0.15),
+    Beside(Thing(FETCHES, FEW), BARE, 0.95),
+    Beside(Thing(FETCHES, FEW), NGINX, 0.35),
+    Beside(Thing(MESSAGES, FEW), MAILBOX, 2),
+)
+TOLD = (
+    Beside(Thing(FREE_STORES, FEW), BARE, 0),
+    Beside(Thing(FREE_STORES, MANY), BARE, 0),
+    Beside(Thing(FROM_FILE, FEW), BARE, 0),
+)
+MEMORY = Path("/dev/shm")  # noqa: S108  # what is put there has a directory of its own
+"""A file system in memory, on Linux."""
+
+PICTURES = {STORES: (STORES, BARE, MAILBOX), FETCHES: (FETCHES, BARE, NGINX)}
+
+
+class Servers:
+    """All servers that are measured, and how each is asked once."""
+
+    def __init__(self, directory: Path) -> None:
+        """Prepare to keep files in ``directory``."""
         self.told: list[str] = []
-        """What is worth knowing and has no bound, and what could not be measured."""
+        """What could not be measured."""
+        self.busy: dict[Thing, list[tuple[float, float]]] = {}
+        """How much of the time a server was busy, and the process that asked it, each time."""
+        self._directory = directory
+        self._seconds = 0.0
+        self._peers: dict[str, Peer] = {}
+        self._links: dict[str, tuple[bytes, ...]] = {}
+        self._messaging = directory / "messaging"
 
-    def run(self, directory: Path) -> None:
-        """Measure it all, with the files in ``directory``."""
-        self.told.append(
-            f"the store is on {file_system(directory)}, where one durable write takes {sync_time(directory)}"
-        )
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Run them, but for those that are stored in."""
         with contextlib.ExitStack() as servers:
-            ours, uncached = Rendezvous(directory / "ours"), Rendezvous(directory / "uncached")
-            servers.enter_context(server(*ours.command()))
-            servers.enter_context(server(*uncached.command("--cached-buckets", "0")))
-            bare = directory / "bare"
-            servers.enter_context(server(sys.executable, BENCH / "bare.py", bare))
-            messaging = directory / "messaging"
-            messaging.mkdir()
-            servers.enter_context(server(sys.executable, BENCH / "messaging_server.py", messaging))
-            contenders = {
-                "message": partial(messaging_load, messaging, seconds=self.seconds, connections=CONNECTIONS),
-                "store": partial(self._stores, ours),
-                "fetch": partial(self._fetches, ours),
-                "fetch from the file": partial(self._fetches, uncached),
-                "bare": partial(self._load, "fetch", bare),
-            }
+            self._peers[BARE] = servers.enter_context(bare_handler(self._directory))
             if twist := find_twist():
-                port = free_port()
-                servers.enter_context(server(*mailbox(twist, port, directory), ready=partial(answers, port)))
-                contenders["mailbox"] = partial(self._load, "mailbox", port)
+                self._peers[MAILBOX] = servers.enter_context(mailbox_server(twist, self._directory))
             else:
-                self.told.append("not measured: magic-wormhole-mailbox-server is not installed in .venv-bench")
-            if importlib.util.find_spec("uvloop"):
-                on_uvloop = Rendezvous(directory / "uvloop")
-                servers.enter_context(server(*on_uvloop.command("--uvloop")))
-                contenders["store on uvloop"] = partial(self._stores, on_uvloop)
-                contenders["fetch on uvloop"] = partial(self._fetches, on_uvloop)
-            measured = in_turn(contenders, self.rounds)
-        self._conclude(measured)
+                self.told.append(f"{NOT_MEASURED}magic-wormhole-mailbox-server is not installed in .venv-bench")
+            if nginx := find_nginx():
+                self._peers[NGINX] = servers.enter_context(nginx_server(nginx, self._directory))
+            else:
+                self.told.append(f"{NOT_MEASURED}nginx is neither installed nor in .venv-bench")
+            for name, options in ((FETCHES, ()), (FROM_FILE, ("--cached-buckets", "0"))):
+                target = Rendezvous(self._directory / name)
+                process = servers.enter_context(server(*target.command(*options)))
+                target.fill()
+                self._peers[name], self._links[name] = Peer(process, "fetch", target.socket), (target.link,)
+            self._messaging.mkdir()
+            servers.enter_context(server(sys.executable, BENCH / "messaging_server.py", self._messaging))
+            yield
 
-    def _load(self, kind: str, address: Path | int, *links: bytes) -> float:
-        return load(kind, address, seconds=self.seconds, connections=CONNECTIONS, links=links)
+    def measure(self, things: Sequence[Thing], seconds: float, rounds: int) -> dict[Thing, list[float]]:
+        """Measure those that are there, in turn, each for some ``seconds`` a round; gives answers a second."""
+        self._seconds = seconds
+        asked = {thing: self._asking(thing) for thing in dict.fromkeys(things)}
+        named = {str(thing): ask for thing, ask in asked.items() if ask}
+        measured = in_turn(named, rounds)
+        return {thing: measured[str(thing)] for thing in asked if str(thing) in named}
 
-    def _stores(self, target: Rendezvous) -> float:
-        stores = self._load("store", target.socket)
-        target.settle()
-        return stores
+    def _asking(self, thing: Thing) -> Callable[[], float] | None:
+        if peer := self._peers.get(thing.name):
+            return partial(self._ask, thing, peer)
+        if thing.name == STORES:
+            return partial(self._store, self._directory, thing.connections)
+        if thing.name == FREE_STORES and MEMORY.is_dir():
+            return partial(self._store, MEMORY, thing.connections)
+        if thing.name == COMMITS:
+            return partial(self._commit, thing.connections)
+        if thing.name == MESSAGES:
+            return partial(self._pass_on, thing.connections)
+        return None
 
-    def _fetches(self, target: Rendezvous) -> float:
-        if not target.link:
-            target.fill()
-        return self._load("fetch", target.socket, target.link)
+    def _ask(self, thing: Thing, peer: Peer) -> float:
+        links = self._links.get(thing.name, ())
+        before = family_seconds(peer.process)
+        done = loaded(peer.kind, peer.address, seconds=self._seconds, connections=thing.connections, links=links)
+        busy = (family_seconds(peer.process) - before) / self._seconds
+        self.busy.setdefault(thing, []).append((busy, done.busy))
+        return done.rate
 
-    def _conclude(self, measured: dict[str, list[float]]) -> None:
-        def ratios(ours: str, beside: str) -> list[float]:
-            return [a / b for a, b in zip(measured[ours], measured[beside], strict=True)]
+    def _store(self, directory: Path, connections: int) -> float:
+        with tempfile.TemporaryDirectory(dir=directory) as place:
+            target = Rendezvous(Path(place), exists=True)
+            with server(*target.command()):
+                return load("store", target.socket, seconds=self._seconds, connections=connections)
 
-        if "mailbox" in measured:
-            name = f"stores, {CONNECTIONS} connections / magic-wormhole-mailbox-server's adds"
-            self.rows.append(Row(name, ratios("store", "mailbox"), STORES_BESIDE_MAILBOX, "high"))
-            name = f"SMP messages sent and received, {CONNECTIONS} connections / the same server's adds"
-            self.rows.append(Row(name, ratios("message", "mailbox"), MESSAGES_BESIDE_MAILBOX, "high"))
-        name = f"fetches, {CONNECTIONS} connections / a bare aiohttp handler, 16 KiB"
-        self.rows.append(Row(name, ratios("fetch", "bare"), FETCHES_BESIDE_BARE, "high"))
-        for ours, beside in (
-            ("store", "bare"),
-            ("fetch from the file", "bare"),
-            ("store on uvloop", "store"),
-            ("fetch on uvloop", "fetch"),
-        ):
-            if ours in measured:
-                self.told.append(f"{ours} / {beside}: {statistics.median(ratios(ours, beside)):.2f}")
-        self.told += [f"{name}: {statistics.median(figures):,.0f} a second" for name, figures in measured.items()]
+    def _commit(self, group: int) -> float:
+        with tempfile.TemporaryDirectory(dir=self._directory) as place:
+            return group_commit(Path(place), seconds=self._seconds, group=group)
+
+    def _pass_on(self, connections: int) -> float:
+        return messaging_load(self._messaging, seconds=self._seconds, connections=connections)
 
 
-def mailbox(twist: str, port: int, directory: Path) -> list[str]:
-    """Give the command for the mailbox server, with its own SQLite in a file and without its log of requests."""
-    command = [twist, "--log-file", "/dev/null", "wormhole-mailbox", "--port", f"tcp:{port}:interface=127.0.0.1"]
-    return [*command, "--channel-db", str(directory / "mailbox.sqlite"), "--blur-usage", "3600"]
+def conclude(measured: Mapping[Thing, Sequence[float]]) -> tuple[list[Row], list[str]]:
+    """Give the rows, and what else there is to say."""
+
+    def beside(one: Beside) -> list[float] | None:
+        figures = measured.get(one.ours), measured.get(Thing(one.peer, one.ours.connections))
+        return None if figures[0] is None or figures[1] is None else ratios(figures[0], figures[1])
+
+    rows = [
+        Row(f"{one.ours.name} / {one.peer}: {one.ours.connections} connections", figures, one.bound, "high")
+        for one in ROWS
+        if (figures := beside(one))
+    ]
+    told = [
+        f"{one.ours.name} / {one.peer}, {one.ours.connections} connections: {statistics.median(figures):.2f}"
+        for one in TOLD
+        if (figures := beside(one))
+    ]
+    told += [
+        f"{thing.name}, {thing.connections}: {statistics.median(figures):,.0f} a second"
+        for thing, figures in measured.items()
+    ]
+    return rows, told
+
+
+def say_busy(busy: Mapping[Thing, Sequence[tuple[float, float]]]) -> Iterator[str]:
+    """Say what was measured: a server that is busy all the time, or else the process that asks it."""
+    for thing, shares in busy.items():
+        if thing.name in {FETCHES, BARE, NGINX} and thing.connections == FEW:
+            ours, asking = (statistics.median(each) for each in zip(*shares, strict=True))
+            yield f"busy while this was measured: {thing.name} {ours:.0%} of the time, who asked {asking:.0%}"
+
+
+def curves(measured: Mapping[Thing, Sequence[float]]) -> Iterator[Curve]:
+    """Draw how many a second there are with more connections."""
+    for what, names in PICTURES.items():
+        lines = {
+            "onion-rdv" if name == what else name: [
+                (connections, statistics.median(measured[thing]))
+                for connections in CONNECTIONS
+                if (thing := Thing(name, connections)) in measured
+            ]
+            for name in names
+        }
+        lines = {name: line for name, line in lines.items() if line}
+        title = f"{what.capitalize()} a second"
+        yield Curve(f"{what}-a-second", title, "connections", "a second", lines, logarithmic=True)
 
 
 def file_system(directory: Path) -> str:
@@ -157,28 +220,27 @@ def sync_time(directory: Path) -> str:
     return f"{statistics.median(times) * 1000:.2f} ms"
 
 
-def measure(seconds: float = 1.0, rounds: int = 7, directory: Path | None = None) -> Measured:
-    """Measure everything here in less than two minutes; gives rows, and what else there is to say."""
-    measurement = Measurement(seconds, rounds)
+def measure(seconds: float = 0.7, rounds: int = 5, directory: Path | None = None) -> Measured:
+    """Measure everything here in two minutes; gives rows, pictures, and what else there is to say."""
     with tempfile.TemporaryDirectory(dir=directory) as place:
-        measurement.run(Path(place))
-    return Measured(measurement.rows, measurement.told)
+        where = f"the store is on {file_system(Path(place))}, where one durable write takes {sync_time(Path(place))}"
+        beside = [thing for one in (*ROWS, *TOLD) for thing in (one.ours, Thing(one.peer, one.ours.connections))]
+        drawn = [Thing(name, count) for names in PICTURES.values() for name in names for count in CONNECTIONS]
+        servers = Servers(Path(place))
+        with servers.running():
+            measured = servers.measure(beside, seconds, rounds)
+            more = servers.measure([thing for thing in drawn if thing not in measured], seconds / 2, 2)
+    rows, told = conclude(measured)
+    return Measured(rows, [where, *servers.told, *say_busy(servers.busy), *told], list(curves(measured | more)))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=1.0, help="how long each server is asked in a round")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=0.7, help="how long each server is asked in a round")
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--directory", type=Path, help="where the stores are kept meanwhile, on a disk of interest")
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    measured = measure(options.seconds, options.rounds, options.directory)
-    if options.json:
-        print(json.dumps({"rows": [row.as_json() for row in measured.rows], "told": measured.told}))
-    else:
-        show(measured.rows)
-        print(*measured.told, sep="\n")
-    sys.exit(not all(row.holds for row in measured.rows))
+    end(measure(options.seconds, options.rounds, options.directory))
 
 
 if __name__ == "__main__":
