@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def code_words(code: Sequence[int]) -> list[str]:
     return [listed[place] for place in code]
 
 
+@cache
 def _word_list() -> list[str]:
     from xkcdpass.xkcd_password import generate_wordlist, locate_wordfile
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from onion_rdv.cli.settings import MESSAGING, SERVE, Setting, settings_of
-from onion_rdv.cli.toml_lines import find_line
 from onion_rdv.errors import RdvError, SettingsError
 
 if TYPE_CHECKING:
@@ -49,6 +47,8 @@ class SettingsFile:
         path = find(command)
         if path is None:
             return cls()
+        import tomllib
+
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -91,9 +91,10 @@ class SettingsFile:
         :class:`~onion_rdv.errors.SettingsError` that names file and line.
         """
         known: dict[str | None, dict[str, Setting]] = {None: {}, **{name: {} for name in _TABLES}}
-        for setting in settings_of(every):
+        own = {(setting.table, str(setting.name)): setting for setting in settings_of(command)}
+        only_own = self._names() <= own.keys()  # then the other commands, which all have to be imported, are let be
+        for setting in own.values() if only_own else settings_of(every):
             known[setting.table][str(setting.name)] = setting
-        own = {(setting.table, setting.name) for setting in settings_of(command)}
         for name, value in self.content.items():
             if name not in _TABLES:
                 self._check_name(None, name, known[None])
@@ -104,6 +105,11 @@ class SettingsFile:
             for name, value in self._table(table).items():
                 self._check_name(table, name, known[table])
                 self._check_value(known[table][name], value, looks=(table, name) in own)
+
+    def _names(self) -> set[tuple[str | None, str]]:
+        """Give the table and the name of everything that is set."""
+        top = {(None, name) for name in self.content if name not in _TABLES}
+        return top | {(table, name) for table in _TABLES for name in self._table(table)}
 
     def _check_name(self, table: str | None, name: str, known: Mapping[str, Setting]) -> None:
         if name not in known:
@@ -132,6 +138,8 @@ class SettingsFile:
         return table if isinstance(table, dict) else {}
 
     def _where(self, table: str | None, name: str, place: int | None = None) -> str:
+        from onion_rdv.cli.toml_lines import find_line
+
         keys = (name,) if table is None else (table, name)
         return f"{self.path}, line {find_line(self.text, keys, place)}"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +55,20 @@ def test_each_command_gets_its_own(file: Path) -> None:
     }
     assert load("offer") == {"timeout": 5}
     assert load("completion") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "looks_further"),
+    [("timeout = 5\n", False), ("timeout = 5\n[serve]\nport = 80\n", True), ('control = "127.0.0.1:1"\n', True)],
+)
+def test_other_commands_are_imported_only_for_what_is_theirs(file: Path, text: str, looks_further: bool) -> None:
+    file.write_text(text)
+    script = (
+        "import sys; from onion_rdv.cli.main import main; assert main(['accept', '--help']) == 0;"
+        " print('onion_rdv.cli.serve' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)
+    assert done.stdout.endswith(f"{looks_further}\n")
 
 
 @pytest.mark.parametrize(
