@@ -1,8 +1,7 @@
 """The servers beside their peers: stores, fetches and messages a second on their Unix sockets.
 
 Everything is measured in turn, in rounds, under the same load; each server is a process of its own, and idle while
-another one is measured. What is stored in is a new server each time, because one that has stored goes on to compute
-links.
+another one is measured. What is stored in is stopped then, because it would go on to compute links.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import statistics
 import sys
 import tempfile
@@ -58,8 +58,8 @@ ROWS = (
     Beside(Thing(STORES, MANY), MAILBOX, 10),
     Beside(Thing(STORES, FEW), BARE, 0.6),
     Beside(Thing(STORES, MANY), BARE, 0.6),
-    Beside(Thing(STORES, FEW), COMMITS, 0.15),
-    Beside(Thing(STORES, MANY), COMMITS, 0.15),
+    Beside(Thing(STORES, FEW), COMMITS, 0.2),
+    Beside(Thing(STORES, MANY), COMMITS, 0.08),  # so large a group costs the disk next to nothing
     Beside(Thing(FETCHES, FEW), BARE, 0.95),
     Beside(Thing(FETCHES, FEW), NGINX, 0.35),
     Beside(Thing(MESSAGES, FEW), MAILBOX, 2),
@@ -88,11 +88,12 @@ class Servers:
         self._seconds = 0.0
         self._peers: dict[str, Peer] = {}
         self._links: dict[str, tuple[bytes, ...]] = {}
+        self._stored_in: dict[str, Peer] = {}
         self._messaging = directory / "messaging"
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Run them, but for those that are stored in."""
+        """Run them."""
         with contextlib.ExitStack() as servers:
             self._peers[BARE] = servers.enter_context(bare_handler(self._directory))
             if twist := find_twist():
@@ -108,6 +109,14 @@ class Servers:
                 process = servers.enter_context(server(*target.command(*options)))
                 target.fill()
                 self._peers[name], self._links[name] = Peer(process, "fetch", target.socket), (target.link,)
+            for name, place in ((STORES, self._directory), (FREE_STORES, MEMORY)):
+                if place.is_dir():
+                    within = servers.enter_context(tempfile.TemporaryDirectory(dir=place))
+                    target = Rendezvous(Path(within) / "ours")
+                    process = servers.enter_context(server(*target.command()))
+                    servers.callback(os.kill, process, signal.SIGCONT)  # who is stopped cannot be ended
+                    os.kill(process, signal.SIGSTOP)
+                    self._stored_in[name] = Peer(process, "store", target.socket)
             self._messaging.mkdir()
             servers.enter_context(server(sys.executable, BENCH / "messaging_server.py", self._messaging))
             yield
@@ -123,10 +132,8 @@ class Servers:
     def _asking(self, thing: Thing) -> Callable[[], float] | None:
         if peer := self._peers.get(thing.name):
             return partial(self._ask, thing, peer)
-        if thing.name == STORES:
-            return partial(self._store, self._directory, thing.connections)
-        if thing.name == FREE_STORES and MEMORY.is_dir():
-            return partial(self._store, MEMORY, thing.connections)
+        if stored_in := self._stored_in.get(thing.name):
+            return partial(self._store, stored_in, thing.connections)
         if thing.name == COMMITS:
             return partial(self._commit, thing.connections)
         if thing.name == MESSAGES:
@@ -141,11 +148,12 @@ class Servers:
         self.busy.setdefault(thing, []).append((busy, done.busy))
         return done.rate
 
-    def _store(self, directory: Path, connections: int) -> float:
-        with tempfile.TemporaryDirectory(dir=directory) as place:
-            target = Rendezvous(Path(place), exists=True)
-            with server(*target.command()):
-                return load("store", target.socket, seconds=self._seconds, connections=connections)
+    def _store(self, peer: Peer, connections: int) -> float:
+        os.kill(peer.process, signal.SIGCONT)
+        try:
+            return load(peer.kind, peer.address, seconds=self._seconds, connections=connections)
+        finally:
+            os.kill(peer.process, signal.SIGSTOP)
 
     def _commit(self, group: int) -> float:
         with tempfile.TemporaryDirectory(dir=self._directory) as place:
