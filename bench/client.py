@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from harness import BENCH, in_turn, ratios
-from rows import Measured, Row, end
+from rows import Measured, Row, alone
 
 sys.path.append(str(BENCH.parent / "tests" / "support"))
 
@@ -84,4 +84,4 @@ def measure() -> Measured:
 
 
 if __name__ == "__main__":
-    end(measure())
+    alone(measure)

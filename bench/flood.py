@@ -6,7 +6,6 @@ so a server that stands still for a while does not hide it.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import random
 import socket
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from contender import Rendezvous
 from harness import BENCH, server
-from rows import Measured, Row, end
+from rows import Measured, Row, alone
 
 from onion_rdv.protocol.exchange import FETCH_PADDING_SIZE, FETCH_PATH, REPLY_SIZE
 
@@ -126,13 +125,5 @@ def measure(seconds: float = 1.0, rounds: int = 5, directory: Path | None = None
     return Measured(rows, told)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=1.0, help="how long honest clients ask in a round")
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
-    end(measure(options.seconds, options.rounds))
-
-
 if __name__ == "__main__":
-    main()
+    alone(measure)

@@ -8,7 +8,6 @@ people have what they came for.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import functools
@@ -28,7 +27,7 @@ from typing import TYPE_CHECKING, Self
 from contender import Rendezvous
 from harness import BENCH, answers, exact_seconds, in_turn, server
 from rendezvous import ONION_KEY
-from rows import NOT_MEASURED, Curve, Measured, Row, end
+from rows import NOT_MEASURED, Curve, Measured, Row, alone
 
 from onion_rdv.client.server import RendezvousClient, RendezvousServer
 from onion_rdv.protocol import ENTRY_SIZE, BucketId, bucket_link, check_entry
@@ -243,11 +242,5 @@ _FIGURES: Sequence[tuple[str, str, Callable[[Work], float]]] = (
 )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    end(measure(parser.parse_args().rounds))
-
-
 if __name__ == "__main__":
-    main()
+    alone(measure)

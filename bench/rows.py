@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
+import inspect
 import statistics
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 NOT_MEASURED = "not measured: "
 """How a told line begins that says what could not be measured, and why."""
@@ -103,3 +106,19 @@ def end(measured: Measured) -> NoReturn:
     show(measured.rows)
     print(*measured.told, sep="\n")
     sys.exit(not all(row.holds for row in measured.rows))
+
+
+_OPTIONS = {
+    "seconds": "how long each is asked in a round",
+    "rounds": "how often each is measured",
+    "directory": "where stores are kept meanwhile, on a disk of interest",
+}
+
+
+def alone(measure: Callable[..., Measured]) -> NoReturn:
+    """Run a part alone, with options for what :func:`measure` has arguments for."""
+    parser = argparse.ArgumentParser(description=inspect.getdoc(inspect.getmodule(measure)))
+    for name, argument in inspect.signature(measure).parameters.items():
+        kind = Path if argument.default is None else type(argument.default)
+        parser.add_argument(f"--{name}", type=kind, default=argument.default, help=_OPTIONS.get(name))
+    end(measure(**vars(parser.parse_args())))

@@ -6,7 +6,6 @@ another one is measured. What is stored in is stopped then, because it would go 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import signal
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from contender import Rendezvous
 from harness import BENCH, family_seconds, group_commit, in_turn, load, loaded, messaging_load, ratios, server
 from peers import Peer, bare_handler, find_nginx, find_twist, mailbox_server, nginx_server, said_by
-from rows import NOT_MEASURED, Curve, Measured, Row, end
+from rows import NOT_MEASURED, Curve, Measured, Row, alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -242,14 +241,5 @@ def measure(seconds: float = 0.7, rounds: int = 5, directory: Path | None = None
     return Measured(rows, [where, *servers.told, *say_busy(servers.busy), *told], list(curves(measured | more)))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=0.7, help="how long each server is asked in a round")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--directory", type=Path, help="where the stores are kept meanwhile, on a disk of interest")
-    options = parser.parse_args()
-    end(measure(options.seconds, options.rounds, options.directory))
-
-
 if __name__ == "__main__":
-    main()
+    alone(measure)

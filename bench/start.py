@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import BENCH, in_turn, ratios
-from rows import NOT_MEASURED, Measured, Row, end
+from rows import NOT_MEASURED, Measured, Row, alone
 
 from onion_rdv.errors import ServerUnreachable
 from onion_rdv.protocol import Invite, encode_onion_address
@@ -105,4 +105,4 @@ def measure() -> Measured:
 
 
 if __name__ == "__main__":
-    end(measure())
+    alone(measure)
