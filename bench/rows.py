@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import inspect
 import statistics
 import sys
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
 NOT_MEASURED = "not measured: "
 """How a told line begins that says what could not be measured, and why."""
@@ -115,10 +117,17 @@ _OPTIONS = {
 }
 
 
-def alone(measure: Callable[..., Measured]) -> NoReturn:
-    """Run a part alone, with options for what :func:`measure` has arguments for."""
+def alone(
+    measure: Callable[..., Measured], network: Callable[[], AbstractContextManager[Any]] | None = None
+) -> NoReturn:
+    """Run a part alone, on a ``network`` if it wants one, with options for what ``measure`` has defaults for."""
     parser = argparse.ArgumentParser(description=inspect.getdoc(inspect.getmodule(measure)))
     for name, argument in inspect.signature(measure).parameters.items():
-        kind = Path if argument.default is None else type(argument.default)
-        parser.add_argument(f"--{name}", type=kind, default=argument.default, help=_OPTIONS.get(name))
-    end(measure(**vars(parser.parse_args())))
+        if argument.default is not inspect.Parameter.empty:
+            kind = Path if argument.default is None else type(argument.default)
+            parser.add_argument(f"--{name}", type=kind, default=argument.default, help=_OPTIONS.get(name))
+    options = vars(parser.parse_args())
+    with contextlib.ExitStack() as running:
+        given = [running.enter_context(network())] if network else []
+        measured = measure(*given, **options)
+    end(measured)
