@@ -8,7 +8,7 @@ from onion_rdv.errors import MalformedOnionAddress, SettingsError, UsageError
 from onion_rdv.rendezvous.postgres_address import DatabaseAddress
 from onion_rdv.smp.wire.address import SmpServer
 from onion_rdv.tor.client_authorization import Credential, public_key
-from onion_rdv.tor.control.address import ControlAddress
+from onion_rdv.tor.control_address import ControlAddress
 from onion_rdv.tor.socks import SocksPort
 
 

@@ -170,12 +170,13 @@ def _open_in_the_app(link: str) -> None:
 
 
 async def _look(link: str, socks: SocksPort, timeout: float, wanted: _Wanted) -> _Seen:
-    from onion_rdv.client.look import look
     from onion_rdv.client.messaging import messaging_server
 
     server = messaging_server(link)
     if server is None or not wanted.look:
         return _Seen(server)
+    from onion_rdv.client.look import look
+
     if server.smp is not None:
         say(f"this is a SimpleX link: {server.smp.kind}")
     way = "" if server.is_onion else ", through an exit relay"

@@ -55,7 +55,7 @@ class OwnSocketPath(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Give the path; raises :class:`~onion_rdv.errors.SettingsError` for one that is too long for a socket."""
-        from onion_rdv.tor.control.address import UNIX_PATH_BYTES
+        from onion_rdv.tor.control_address import UNIX_PATH_BYTES
 
         path = Path(os.fsdecode(super().convert(value, param, ctx))).absolute()
         if len(os.fsencode(path)) > UNIX_PATH_BYTES:
@@ -97,7 +97,7 @@ def _socks_port(text: str) -> None:
 
 
 def _control_port(text: str) -> None:
-    from onion_rdv.tor.control.address import ControlAddress
+    from onion_rdv.tor.control_address import ControlAddress
 
     ControlAddress.parse(text)
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from onion_rdv.tor.control.address import ControlAddress
     from onion_rdv.tor.control.wire import Wire
+    from onion_rdv.tor.control_address import ControlAddress
 
 RECOMMENDED_TOR = Version("0.4.9.11")
 """Older releases let a rendezvous point impersonate the onion service."""

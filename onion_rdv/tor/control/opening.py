@@ -12,10 +12,10 @@ import stem.connection
 from stem.connection import AuthenticationFailure, AuthMethod
 
 from onion_rdv.errors import ControlRefused, NoTor, SettingsError
-from onion_rdv.tor.control.address import USUAL_ADDRESSES, ControlAddress
 from onion_rdv.tor.control.connection import Control
 from onion_rdv.tor.control.permission import Trouble, denied
 from onion_rdv.tor.control.wire import Wire
+from onion_rdv.tor.control_address import USUAL_ADDRESSES, ControlAddress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from onion_rdv.tor.control.address import ControlAddress
+    from onion_rdv.tor.control_address import ControlAddress
 
 _JOIN_SECONDS = 5
 

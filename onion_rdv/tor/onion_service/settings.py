@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from onion_rdv.errors import SettingsError
 from onion_rdv.tor.client_authorization import public_keys
-from onion_rdv.tor.control.address import UNIX_PATH_BYTES
+from onion_rdv.tor.control_address import UNIX_PATH_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Collection
