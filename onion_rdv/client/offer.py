@@ -72,19 +72,20 @@ async def offer(
     """
     client = RendezvousClient(socks, server, timeout, tell=step)
     sealing = _Sealing(link, normalise_passphrase(passphrase), server)
-    step("sealing the link, and leaving it at the rendezvous server")
-    bucket_id, bucket = await client.store(sealing.seal)
-    entry, salt = sealing.entry, sealing.salt
-    step("checking the bucket")
-    now = time.time()
-    check_entry(entry, bucket, "the bucket that the server returned")
-    check_bucket_id(bucket_id, now, limits)
-    found_as = await asyncio.to_thread(bucket_link, bucket_id, server.onion_key)
-    step("fetching it again over another circuit")
-    try:
-        check_entry(entry, await client.fetch(found_as), "the bucket as others get it")
-    except BucketUnknown:
-        raise ServerCheckFailed("it does not find the bucket that it says it put our entry in") from None
+    async with client.ahead(2):
+        step("sealing the link, and leaving it at the rendezvous server")
+        bucket_id, bucket = await client.store(sealing.seal)
+        entry, salt = sealing.entry, sealing.salt
+        step("checking the bucket")
+        now = time.time()
+        check_entry(entry, bucket, "the bucket that the server returned")
+        check_bucket_id(bucket_id, now, limits)
+        found_as = await asyncio.to_thread(bucket_link, bucket_id, server.onion_key)
+        step("fetching it again over another circuit")
+        try:
+            check_entry(entry, await client.fetch(found_as), "the bucket as others get it")
+        except BucketUnknown:
+            raise ServerCheckFailed("it does not find the bucket that it says it put our entry in") from None
     return Offer(Invite(server.onion_key, server.port, found_as, salt), server, bucket_id, now)
 
 

@@ -6,14 +6,15 @@ import asyncio
 import re
 import secrets
 import time
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from onion_rdv.client.patience import Patience
+from onion_rdv.client.streams import Streams
 from onion_rdv.errors import (
     ClientAuthorizationNeeded,
     MalformedOnionAddress,
-    MalformedReply,
     OnionServiceNotFound,
     ReplyLost,
     ServerBusy,
@@ -22,7 +23,6 @@ from onion_rdv.errors import (
 )
 from onion_rdv.protocol import DEFAULT_PORT, BucketId, decode_onion_address, encode_onion_address
 from onion_rdv.protocol.exchange import (
-    BUCKET_TYPE,
     FETCH_PADDING_SIZE,
     FETCH_PATH,
     REPLY_BODY_SIZE,
@@ -32,13 +32,12 @@ from onion_rdv.protocol.exchange import (
     read_stored,
     store_body,
 )
+from onion_rdv.protocol.http import HEAD_END, check_beginning, post, read_head
 from onion_rdv.protocol.onion import authority
 from onion_rdv.tor import socks as tor_socks
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    import aiohttp
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from onion_rdv.tor.socks import SocksPort
 
@@ -94,10 +93,23 @@ class RendezvousClient:
 
         A server that is busy is asked again within this time; ``tell`` is then told so in a few words.
         """
-        self._socks = socks
         self._server = server
+        self._streams = Streams(socks, server.host, server.port)
         self._timeout = timeout
         self._tell = tell
+
+    @asynccontextmanager
+    async def ahead(self, requests: int) -> AsyncIterator[None]:
+        """Open streams for so many requests, which will be made in the block: the first try of each needs not wait.
+
+        Each is a circuit of its own all the same.
+        """
+        for _ in range(requests):
+            self._streams.open_ahead(tor_socks.share(self._timeout) or self._timeout)
+        try:
+            yield
+        finally:
+            await self._streams.forget()
 
     async def store(self, seal: Callable[[], Awaitable[bytes]]) -> tuple[BucketId, bytes]:
         """Leave an entry; gives the id and the 16,384 bytes of the bucket that it is said to be in.
@@ -114,6 +126,7 @@ class RendezvousClient:
             try:
                 return read_stored(*await self._post(STORE_PATH, body, patience.deadline))
             except ServerBusy as busy:
+                await self._streams.forget()  # nobody is to wait idle at a busy server
                 await patience.outlast(busy)
             except ReplyLost:
                 replies_lost += 1
@@ -153,6 +166,7 @@ class RendezvousClient:
             except StreamFailed as error:
                 failure = _name_failure(error)
                 final = error.code in tor_socks.FINAL
+                await self._streams.forget()  # they may have met the same
             pause = _pause(tries)
             tries += 1
             # The time-out bounds the person's wait. A service that is not there is looked for a few times only.
@@ -162,78 +176,52 @@ class RendezvousClient:
             await asyncio.sleep(pause)
 
     async def _try_to_post(self, path: str, body: bytes, deadline: float) -> tuple[int, str, bytes]:
-        import aiohttp
-        from aiohttp.http_exceptions import ContentLengthError
-        from aiohttp_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError
-
+        left = deadline - time.monotonic()
+        share = tor_socks.share(left)
         try:
-            async with (
-                asyncio.timeout(deadline - time.monotonic()),
-                self._session(tor_socks.share(deadline - time.monotonic())) as session,
-                session.post(
-                    f"http://{self._server}{path}",
-                    data=body,
-                    headers={"Content-Type": "application/octet-stream"},
-                    allow_redirects=False,
-                ) as reply,
-            ):
-                return reply.status, _media_type(reply), await _read_body(reply)
-        except ProxyConnectionError:
-            raise tor_socks.nothing_answers(self._socks) from None
-        except ProxyError as error:
-            raise tor_socks.refused(error) from None
-        except asyncio.IncompleteReadError:
-            raise tor_socks.hung_up() from None
-        except aiohttp.ConnectionTimeoutError:
-            raise StreamFailed("tor could not open a stream in time") from None
-        except aiohttp.SocketTimeoutError:
-            raise ReplyLost("the stream went silent before there was a reply") from None
-        except (TimeoutError, ProxyTimeoutError):
+            async with asyncio.timeout(left):
+                reader, writer = await self._streams.take(share or self._timeout)
+                try:
+                    writer.write(post(path, str(self._server), body))
+                    return await _read_reply(reader, share)
+                finally:
+                    await tor_socks.end_stream(writer)
+        except TimeoutError:
             raise ServerUnreachable(f"there was no reply within {self._timeout:.0f} seconds") from None
-        except (aiohttp.ClientResponseError, aiohttp.ClientPayloadError, aiohttp.InvalidURL) as error:
-            if isinstance(error.__cause__, ContentLengthError):  # streams break off without anybody's ill will too
-                raise ReplyLost("the stream ended in the middle of the reply") from None
-            raise MalformedReply("it is not HTTP as the protocol wants it") from None
-        except (aiohttp.ClientError, OSError):
-            raise ReplyLost("the stream ended before there was a reply") from None
-
-    def _session(self, share: float | None) -> aiohttp.ClientSession:
-        """Make a session that sends nothing of its own accord, follows nothing and remembers nothing.
-
-        It gives up a stream that does not open, or on which nothing arrives, within ``share`` seconds.
-        """
-        import aiohttp
-
-        return aiohttp.ClientSession(
-            connector=tor_socks.connector(self._socks),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers={"Accept", "Accept-Encoding", "User-Agent"},
-            auto_decompress=False,
-            trust_env=False,
-            # The deadline covers every try together.
-            timeout=aiohttp.ClientTimeout(total=None, connect=share, sock_read=share),
-        )
 
 
 def _pause(tries: int) -> float:
     return _PAUSES[min(tries, len(_PAUSES) - 1)]
 
 
-def _media_type(reply: aiohttp.ClientResponse) -> str:
-    """Give the media type without its parameters, as it stands there: aiohttp has a better opinion of wrong ones."""
-    said = ", ".join(reply.headers.getall("Content-Type", [BUCKET_TYPE]))
-    return said.partition(";")[0].strip().lower()
+async def _read_reply(reader: asyncio.StreamReader, silence: float | None) -> tuple[int, str, bytes]:
+    """Read a reply, but never more than one byte too much of its body.
+
+    Gives up a stream on which nothing arrives for ``silence`` seconds.
+    """
+    received = bytearray()
+    while (end := received.find(HEAD_END)) < 0:
+        check_beginning(received)
+        received += await _read_some(reader, silence, "before there was a reply")
+    head = read_head(bytes(received[:end]))
+    body = received[end + len(HEAD_END) :]
+    wanted = min(head.length, REPLY_BODY_SIZE + 1)
+    while len(body) < wanted:
+        body += await _read_some(reader, silence, "in the middle of the reply")
+    return head.status, head.media_type, bytes(body[:wanted])
 
 
-async def _read_body(reply: aiohttp.ClientResponse) -> bytes:
-    """Read a body, but never more than one byte too much."""
-    body = bytearray()
-    while len(body) <= REPLY_BODY_SIZE:
-        piece = await reply.content.read(REPLY_BODY_SIZE + 1 - len(body))
-        if not piece:
-            break
-        body += piece
-    return bytes(body)
+async def _read_some(reader: asyncio.StreamReader, silence: float | None, when: str) -> bytes:
+    try:
+        async with asyncio.timeout(silence):
+            piece = await reader.read(REPLY_BODY_SIZE)
+    except TimeoutError:
+        raise ReplyLost(f"the stream went silent {when}") from None
+    except OSError:
+        piece = b""
+    if not piece:
+        raise ReplyLost(f"the stream ended {when}")
+    return piece
 
 
 def _name_failure(error: StreamFailed) -> ServerUnreachable:

@@ -9,23 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import re
 import secrets
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from onion_rdv.errors import NoTor, SettingsError, StreamFailed
-
-if TYPE_CHECKING:
-    import aiohttp_socks
+from onion_rdv.tor.socks_request import CONNECT, RESOLVE, SUCCEEDED, NotSocks, ask
 
 DEFAULT_PORTS = (9050, 9150)
 """Where a system's tor and Tor Browser's tor listen on 127.0.0.1."""
 
 _LOOPBACK = "127.0.0.1"
-_RESOLVE = 0xF0  # tor's socks-extensions, section 2 "Name lookup"
 _EXAMPLE_ADDRESS = "192.0.2.1"  # RFC 5737; it is nobody's
 
 _REPLIES = {
@@ -55,8 +51,6 @@ _PAUSES = (0.5, 1, 2, 3)
 
 _SHORTEST_SHARE = 20.0
 """Seconds that a try gets at least, before it is given up for another one over another circuit."""
-
-_UNNAMED_CODE = re.compile(r"Invalid reply code: 0X([0-9A-F]{1,2})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,21 +89,6 @@ def fresh_credentials() -> tuple[str, str]:
     return secrets.token_hex(16), secrets.token_hex(16)
 
 
-def connector(socks: SocksPort) -> aiohttp_socks.ProxyConnector:
-    """Give a connector for one aiohttp session, on a circuit of its own, whose streams end with the session."""
-    from aiohttp_socks import ProxyConnector, ProxyType
-
-    username, password = fresh_credentials()
-    return ProxyConnector(
-        host=socks.host,
-        port=socks.port,
-        proxy_type=ProxyType.SOCKS5,
-        username=username,
-        password=password,
-        rdns=True,
-    )
-
-
 async def open_stream(
     socks: SocksPort, host: str, port: int, timeout: float
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -118,22 +97,30 @@ async def open_stream(
     Raises :class:`~onion_rdv.errors.StreamFailed`, or :class:`~onion_rdv.errors.NoTor` where nothing answers at the
     SOCKS port.
     """
-    from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError, ProxyType
-    from python_socks.async_.asyncio.v2 import Proxy
-
-    username, password = fresh_credentials()
-    proxy = Proxy(ProxyType.SOCKS5, socks.host, socks.port, username, password, rdns=True)
     try:
-        stream = await proxy.connect(host, port, timeout=timeout)
-    except ProxyConnectionError:
-        raise nothing_answers(socks) from None
-    except ProxyTimeoutError:
+        async with asyncio.timeout(timeout):
+            return await _open_stream(socks, host, port)
+    except TimeoutError:
         raise StreamFailed(f"no answer within {timeout:.0f} seconds") from None
-    except ProxyError as error:
-        raise refused(error) from None
-    except (asyncio.IncompleteReadError, ConnectionError):
-        raise hung_up() from None
-    return stream.reader, stream.writer
+
+
+async def _open_stream(socks: SocksPort, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    try:
+        reader, writer = await asyncio.open_connection(socks.host, socks.port)
+    except OSError:
+        raise nothing_answers(socks) from None
+    opened = False
+    try:
+        answer = await ask(reader, writer, CONNECT, host, port, fresh_credentials())
+        opened = answer.code == SUCCEEDED
+    except (NotSocks, asyncio.IncompleteReadError, OSError):
+        raise StreamFailed("tor closed the stream without an answer") from None
+    finally:
+        if not opened:
+            writer.transport.abort()
+    if not opened:
+        raise _refused(answer.code)
+    return reader, writer
 
 
 def share(left: float) -> float | None:
@@ -174,21 +161,9 @@ async def open_stream_patiently(
     return await open_stream(socks, host, port, deadline - time.monotonic())
 
 
-def refused(error: Exception) -> StreamFailed:
-    """Turn a SOCKS refusal, as python-socks or aiohttp-socks report it, into plain words."""
-    code: int | None = getattr(error, "error_code", None)
-    if code is None:
-        # python-socks knows the codes of RFC 1928 only, and names tor's own in the text of its error.
-        unnamed = _UNNAMED_CODE.search(str(error))
-        code = int(unnamed[1], 16) if unnamed else None
-    if code is None:
-        return hung_up()
-    return StreamFailed(_REPLIES.get(code, f"tor's SOCKS port answers with code {int(code)}"), code=int(code))
-
-
-def hung_up() -> StreamFailed:
-    """Say that a SOCKS port ended a connection before it had answered, as that of a tor does that ends itself."""
-    return StreamFailed("tor closed the stream without an answer")
+def _refused(code: int) -> StreamFailed:
+    """Turn the code of a SOCKS reply into plain words."""
+    return StreamFailed(_REPLIES.get(code, f"tor's SOCKS port answers with code {code}"), code=code)
 
 
 def nothing_answers(socks: SocksPort) -> NoTor:
@@ -216,17 +191,11 @@ async def is_tor(socks: SocksPort, timeout: float = 5) -> bool:
 
 
 async def _resolves(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-    writer.write(b"\x05\x01\x02")  # version 5, one method: user name and password
-    if await reader.readexactly(2) != b"\x05\x02":
+    try:
+        answer = await ask(reader, writer, RESOLVE, _EXAMPLE_ADDRESS, 0, fresh_credentials())
+    except NotSocks:
         return False
-    username, password = (text.encode() for text in fresh_credentials())
-    writer.write(b"\x01" + bytes([len(username)]) + username + bytes([len(password)]) + password)
-    if await reader.readexactly(2) != b"\x01\x00":
-        return False
-    name = _EXAMPLE_ADDRESS.encode()
-    writer.write(bytes([5, _RESOLVE, 0, 3, len(name)]) + name + b"\0\0")
-    answer = await reader.readexactly(10)
-    return answer[:4] == b"\x05\x00\x00\x01" and answer[4:8] == ipaddress.ip_address(_EXAMPLE_ADDRESS).packed
+    return answer == (SUCCEEDED, ipaddress.ip_address(_EXAMPLE_ADDRESS).packed)
 
 
 async def named_socks(text: str) -> SocksPort:

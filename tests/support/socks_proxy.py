@@ -70,8 +70,10 @@ class RecordingSocks:
         return [request for request in self.requests if request.command == CONNECT]
 
     def die(self) -> None:
-        """Listen no more; streams that are open are for those to end who serve them."""
+        """Listen no more, and end all streams but that of who calls this, which is for the caller to end."""
         self._server.close()
+        for task in self._tasks - {asyncio.current_task()}:
+            task.cancel()
 
     async def rise(self) -> None:
         """Listen again, after :meth:`die`."""

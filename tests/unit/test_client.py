@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from dataclasses import dataclass, field
@@ -28,7 +29,6 @@ from onion_rdv.protocol.exchange import (
 from onion_rdv.tor import socks
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
 KEY = bytes(range(32))
@@ -158,7 +158,7 @@ async def test_final_refusals_are_not_repeated() -> None:
     async with RecordingSocks([0xF4]) as proxy:
         with pytest.raises(errors.ClientAuthorizationNeeded):
             await make_offer(proxy)
-    assert len(proxy.connects) == 1
+    assert len(proxy.connects) == 2, "those that were opened together, and no other"
 
 
 async def test_a_lost_reply_is_no_reason_to_use_a_salt_twice() -> None:
@@ -232,17 +232,80 @@ async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     await reader.read()
 
 
-@pytest.mark.parametrize("silent", [SILENCE, say_nothing], ids=["no stream", "no reply"])
-@pytest.mark.parametrize("request_number", [0, 1], ids=["store", "fetch"])
+@pytest.mark.parametrize(
+    ("shares", "answers", "circuits"),
+    [
+        ([0.2], [SILENCE, "serve"], 4),
+        ([None, 0.2], ["serve", SILENCE, "serve"], 3),
+        ([None, None, 0.2], ["hush", "serve"], 3),
+        ([None, None, None, 0.2], ["serve", "hush", "serve"], 3),
+    ],
+    ids=["no stream to store", "no stream to fetch", "no reply to the store", "no reply to the fetch"],
+)
 async def test_what_goes_silent_is_given_up_for_another_circuit(
-    request_number: int, silent: Any, monkeypatch: pytest.MonkeyPatch
+    shares: list[float | None], answers: list[Any], circuits: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = FakeServer()
-    answers: list[Any] = [server, server]
-    answers.insert(request_number, silent)
-    shares = [0.2 if answer is silent else None for answer in answers]
-    monkeypatch.setattr(socks, "share", lambda _: shares.pop(0))
-    async with RecordingSocks(answers) as proxy:
+    given = iter(shares)  # for two streams that are opened ahead, and then for each try
+    monkeypatch.setattr(socks, "share", lambda _: next(given, None))
+    handlers: dict[Any, Any] = {"serve": server, "hush": say_nothing}
+    async with RecordingSocks([handlers.get(answer, answer) for answer in answers]) as proxy:
         await make_offer(proxy)
-    assert len({request.credentials for request in proxy.connects}) == 3
+    assert len({request.credentials for request in proxy.connects}) == circuits
     assert len(server.requests) == 2
+    assert next(given, "all were asked for") == "all were asked for"
+
+
+async def test_an_offer_opens_both_of_its_streams_at_once() -> None:
+    """The second is there before the first is used; what nobody used is ended."""
+    server = FakeServer(number=99)
+    waiting: list[asyncio.StreamReader] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        waiting.append(reader)
+        while len(waiting) < 2:
+            await asyncio.sleep(0.01)
+        if reader is waiting[0]:
+            await server(reader, writer)
+        else:
+            assert await reader.read() == b""
+            ended.set()
+
+    ended = asyncio.Event()
+    async with RecordingSocks([serve]) as proxy:
+        with pytest.raises(errors.ServerCheckFailed, match="number 99"):
+            await make_offer(proxy)
+        await asyncio.wait_for(ended.wait(), 20)
+    assert len(server.requests) == 1
+
+
+async def test_a_stream_that_ended_before_it_was_needed_is_replaced() -> None:
+    server = FakeServer()
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        hung_up.set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await hung_up.wait()
+        await server(reader, writer)
+
+    hung_up = asyncio.Event()
+    async with RecordingSocks([serve, hang_up, serve]) as proxy:
+        await make_offer(proxy)
+    assert len(proxy.connects) == 3
+    assert len(server.requests) == 2
+
+
+async def test_nobody_waits_idle_at_a_busy_server() -> None:
+    server = FakeServer(twist_stored=lambda _: problem_reply(Problem.BUSY))
+    ended = asyncio.Event()
+
+    async def wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert await reader.read() == b""
+        ended.set()
+        server.twist_stored = lambda reply: reply
+
+    async with RecordingSocks([server, wait, server]) as proxy:
+        await make_offer(proxy)
+    assert ended.is_set()
+    assert len(proxy.connects) == 4

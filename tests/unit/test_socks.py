@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
 
 import pytest
 from socks_proxy import RESOLVE, SILENCE, RecordingSocks
 
-from onion_rdv.errors import SettingsError
+from onion_rdv.errors import SettingsError, StreamFailed
 from onion_rdv.tor import socks
-from onion_rdv.tor.socks import SocksPort, end_stream, open_stream_patiently, share
+from onion_rdv.tor.socks import SocksPort, end_stream, open_stream, open_stream_patiently, share
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 
 @pytest.mark.parametrize(
@@ -87,3 +92,68 @@ async def test_a_circuit_that_goes_silent_is_given_up_for_another(monkeypatch: p
         assert await reader.read() == b"hello"
         await end_stream(writer)
     assert len({request.credentials for request in proxy.connects}) == 2
+
+
+@pytest.mark.parametrize(
+    ("host", "kind", "asked"),
+    [
+        ("192.0.2.7", 1, "192.0.2.7"),
+        ("2001:db8::7", 4, "2001:db8::7"),
+        ("smp.example", 3, "smp.example"),
+        ("b\u00fccher.example", 3, "xn--bcher-kva.example"),
+    ],
+)
+async def test_hosts_are_asked_for_as_what_they_are(host: str, kind: int, asked: str) -> None:
+    async with RecordingSocks([1]) as proxy:
+        with pytest.raises(StreamFailed, match="could not connect"):
+            await open_stream(proxy.socks, host, 443, 20)
+    assert [(one.address_type, one.host, one.port) for one in proxy.connects] == [(kind, asked, 443)]
+
+
+_LET_IN = b"\x05\x02\x01\x00"
+
+
+@pytest.mark.parametrize("address", [b"\x01" + bytes(4), b"\x04" + bytes(16), b"\x03\x05there"])
+async def test_a_stream_begins_where_the_answer_ends(address: bytes) -> None:
+    async with _listening(_LET_IN + b"\x05\x00\x00" + address + b"\0\0hello") as port:
+        reader, writer = await open_stream(port, "smp.example", 5223, 20)
+        assert await reader.read() == b"hello"
+        await end_stream(writer)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"\x05\xff",
+        b"\x04\x00",
+        b"\x05\x02\x01\x01",
+        _LET_IN,
+        _LET_IN + b"\x04\x00\0\x01",
+        _LET_IN + b"\x05\0\0\x02",
+    ],
+)
+async def test_what_is_no_answer_is_taken_for_none(said: bytes) -> None:
+    async with _listening(said) as port:
+        with pytest.raises(StreamFailed, match="closed the stream without an answer"):
+            await open_stream(port, "smp.example", 5223, 20)
+
+
+@asynccontextmanager
+async def _listening(said: bytes) -> AsyncIterator[SocksPort]:
+    """Have something listen that says this to whoever comes, and nothing else."""
+    ended = asyncio.Event()
+
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(said)
+        writer.write_eof()
+        with suppress(OSError):
+            await reader.read()
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+        ended.set()
+
+    async with await asyncio.start_server(say, "127.0.0.1", 0) as server:
+        yield SocksPort("127.0.0.1", server.sockets[0].getsockname()[1])
+        await asyncio.wait_for(ended.wait(), 20)

@@ -76,7 +76,7 @@ async def test_at_the_rendezvous_server(step: str, size: int) -> None:
             work = _leave(proxy.socks)
         with pytest.raises(NoTor, match=GONE):
             await work
-    assert len(proxy.connects) == (2 if step == "read-back" else 1)
+    assert 1 <= len(proxy.connects) <= (1 if step == "fetch" else 2), "an offer opens two streams at once"
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
