@@ -30,17 +30,18 @@ def private_network() -> Iterator[Network]:
 
 
 @contextlib.contextmanager
-def published(network: Network, socket: Path) -> Iterator[str]:
-    """Publish what listens on a Unix socket as an onion service at port 80; gives its address.
+def published(network: Network, target: Path | int) -> Iterator[str]:
+    """Publish what listens on a Unix socket, or at a port of 127.0.0.1, as an onion service; gives its address.
 
-    Without proof of work, which costs nothing that could be measured at no effort.
+    Its port is 80. Without proof of work, which costs nothing that could be measured at no effort.
     """
 
     async def open_control() -> Control:
         return await connect(network.service_control)
 
+    where = target if isinstance(target, Path) else f"127.0.0.1:{target}"
     with tempfile.TemporaryDirectory() as keys, asyncio.Runner() as runner:
-        way = EphemeralService(ServiceSettings(socket, proof_of_work=False), Path(keys) / "key")
+        way = EphemeralService(ServiceSettings(where, proof_of_work=False), Path(keys) / "key")
         service = OnionService(way, open_control)
         runner.run(service.publish())
         try:

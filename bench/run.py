@@ -15,6 +15,7 @@ from pathlib import Path
 import blocks
 import client
 import flood
+import introduction_way
 import report
 import reunion
 import server
@@ -32,6 +33,7 @@ PARTS = (
     Part("store_kinds", 130, partial(store_kinds.measure, directory=Path.cwd())),
     Part("reunion", 70, reunion.measure),
     Part("flood", 90, flood.measure),
+    Part("introduction_way", 45, introduction_way.measure, on_network=True),
 )
 
 
