@@ -189,6 +189,13 @@ async def test_a_connection_carries_many_requests_also_in_pieces_and_all_at_once
         assert await client.rest() == b""
 
 
+async def test_what_comes_behind_an_upgrade_is_not_read(path: Path) -> None:
+    upgrade = post("/v1/store", more="Connection: upgrade\r\nUpgrade: websocket\r\n")
+    reply = await ask(path, upgrade + post("/v1/store"))
+    assert len(reply) == REPLY_SIZE
+    assert reply.startswith(b"HTTP/1.1 201 ")
+
+
 class BrokenStore:
     """Fails as it is told to."""
 
@@ -259,6 +266,17 @@ async def test_who_is_slow_with_a_head_is_cut_off(store: SqliteStore, tmp_path: 
     async with impatient_face(store, tmp_path / "web"):
         reply = await ask(tmp_path / "web", sent)
         assert len(reply) == (REPLY_SIZE if BODY in sent else 0)
+
+
+async def test_a_head_that_comes_byte_by_byte_has_no_more_time(store: SqliteStore, tmp_path: Path) -> None:
+    async with impatient_face(store, tmp_path / "web") as face, Client(tmp_path / "web") as client:
+        said = 0
+        await until(lambda: face.connections == 1)
+        while face.connections:
+            client.say(b"x")
+            said += 1
+            await asyncio.sleep(0.01)
+        assert said < 1000, "a line that long is refused in any case"
 
 
 async def test_who_is_slow_with_a_body_is_told(store: SqliteStore, tmp_path: Path) -> None:
@@ -347,6 +365,24 @@ class SlowStore(BrokenStore):
         self.asked.set()
         await self.let.wait()
         return None
+
+
+async def test_what_is_no_request_is_told_so_after_those_before_it(tmp_path: Path) -> None:
+    store = SlowStore()
+    face = WebFace(store)
+    await face.start(tmp_path / "web", 0o600)
+    async with Client(tmp_path / "web") as client:
+        client.say(post())
+        await store.asked.wait()
+        for later in (post(), post("/v1/fetch")[:50], b"\0", post()):
+            client.say(later)
+            await asyncio.sleep(0.01)
+        store.let.set()
+        replies = await client.rest()
+        assert len(replies) == 3 * REPLY_SIZE
+        answers = [problem_in(replies[start : start + REPLY_SIZE]) for start in range(0, len(replies), REPLY_SIZE)]
+        assert answers == [Problem.BUCKET_UNKNOWN, Problem.BUCKET_UNKNOWN, Problem.MALFORMED]
+    await face.stop()
 
 
 async def test_a_stop_answers_what_is_under_way(tmp_path: Path) -> None:
