@@ -129,6 +129,25 @@ async def test_a_reply_that_breaks_off(answering: Answering) -> None:
         await anext(reading)
 
 
+async def test_who_asks_no_more_waits_no_more(tmp_path: Path) -> None:
+    asked, gone = asyncio.Event(), asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        await reader.read()
+        writer.close()
+        gone.set()
+
+    async with await asyncio.start_unix_server(say_nothing, tmp_path / "socket"):
+        asking = asyncio.create_task(AdminClient(tmp_path / "socket").ask("GET", STATUS_PATH))
+        await asked.wait()
+        asking.cancel()
+        await asyncio.wait({asking})
+        assert asking.cancelled()
+        await asyncio.wait_for(gone.wait(), 30)  # half as long as an answer would be waited for
+
+
 async def test_nobody_there(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     with pytest.raises(NoServerHere, match=f"nobody listens at {path}"):

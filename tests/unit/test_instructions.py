@@ -18,7 +18,7 @@ import pytest
 from client_work import MEMORY_KIB, SMALL_MEMORY_KIB
 from instructions import Counted, of_python
 
-from onion_rdv.errors import NoTor
+from onion_rdv.errors import NoServerHere, NoTor
 from onion_rdv.protocol import (
     BUCKET_ENTRIES,
     BUCKET_SIZE,
@@ -58,6 +58,7 @@ MOST_TO_START = {
     "accept": (1.8, NoTor.exit_code, ("accept", str(INVITE), *NO_TOR)),
     "offer": (2.0, NoTor.exit_code, ("offer", "smp://a.example", "--server", encode_onion_address(KEY), *NO_TOR)),
     "serve": (2.0, 0, ("serve", "--help")),
+    "status": (1.7, NoServerHere.exit_code, ("status",)),
 }
 """Beside the imports of :data:`LIBRARIES`: the most, how the command ends, and the command."""
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import web
-
 from onion_rdv.errors import SettingsError, UsageError
 from onion_rdv.tor.client_authorization import public_keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from aiohttp import web
 
     from onion_rdv.rendezvous.admin.face import Routes
     from onion_rdv.tor.onion_service import OnionService
@@ -95,6 +95,7 @@ class Clients:
 
     def routes(self) -> Routes:
         """Let clients be asked for (GET), added (POST) and removed (DELETE)."""
+        from aiohttp import web  # whoever asks needs the rest of this module, too, and not that
 
         async def answer(request: web.Request) -> web.Response:
             match request.method:

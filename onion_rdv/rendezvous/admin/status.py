@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import web
-
 if TYPE_CHECKING:
+    from aiohttp import web
+
     from onion_rdv.rendezvous.admin.face import Routes
     from onion_rdv.rendezvous.store import BucketStore
     from onion_rdv.tor.onion_service import OnionService
@@ -90,6 +90,7 @@ class Observer:
 
     def routes(self) -> Routes:
         """Let the state be asked for."""
+        from aiohttp import web  # whoever asks needs the rest of this module, too, and not that
 
         async def answer(_: web.Request) -> web.Response:
             return web.json_response(asdict(await self.look()))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-
 from onion_rdv.errors import RdvError
 from onion_rdv.rendezvous.backup.records import Decoder, encode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
+
+    from aiohttp import web
 
     from onion_rdv.rendezvous.admin.client import AdminClient
     from onion_rdv.rendezvous.admin.face import Routes
@@ -22,6 +22,7 @@ BACKUP_PATH = "/backup"
 
 def backup_routes(records: Callable[[], AsyncGenerator[Record]]) -> Routes:
     """Let what the server keeps be read; ``records`` gives it, anew each time."""
+    from aiohttp import web  # whoever reads a backup needs the rest of this module, too, and not that
 
     async def answer(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})
