@@ -64,3 +64,15 @@ def test_the_names_of_the_protocol_are_the_documented_ones() -> None:
     assert {name for name in documented if name.isupper()} == constants.keys()
     for name, value in constants.items():
         assert getattr(onion_rdv.protocol, name) == int(value.replace(",", ""))
+
+
+def test_a_rendezvous_server_does_not_load_cryptography_and_can_still_do_so() -> None:
+    script = """
+import sys
+import onion_rdv.rendezvous.service, onion_rdv.rendezvous.sqlite, onion_rdv.tor.control
+assert "stem.control" in sys.modules
+assert not [name for name in sys.modules if name.startswith("cryptography")]
+from cryptography.hazmat.backends.openssl.backend import backend
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr

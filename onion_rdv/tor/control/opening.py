@@ -7,13 +7,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import stem
-import stem.connection
-from stem.connection import AuthenticationFailure, AuthMethod
-
 from onion_rdv.errors import ControlRefused, NoTor, SettingsError
 from onion_rdv.tor.control.connection import Control
 from onion_rdv.tor.control.permission import Trouble, denied
+from onion_rdv.tor.control.stem_parts import stem
 from onion_rdv.tor.control.wire import Wire
 from onion_rdv.tor.control_address import USUAL_ADDRESSES, ControlAddress
 
@@ -22,7 +19,11 @@ if TYPE_CHECKING:
 
 _TIMEOUT_SECONDS = 10
 
-_METHODS = (AuthMethod.NONE, AuthMethod.PASSWORD, AuthMethod.SAFECOOKIE)
+_METHODS = (
+    stem.connection.AuthMethod.NONE,
+    stem.connection.AuthMethod.PASSWORD,
+    stem.connection.AuthMethod.SAFECOOKIE,
+)
 """In this order. Plain COOKIE is left out: every tor that knows it knows SAFECOOKIE (since 0.2.3), and by it
 whatever listens on the port could have any 32-byte file of this user sent to it."""
 
@@ -97,13 +98,13 @@ def _log_in(wire: Wire, where: ControlAddress, password: str | None) -> None:
     for method in _METHODS:
         if method not in offered:
             continue
-        if method == AuthMethod.PASSWORD and password is None:
+        if method == stem.connection.AuthMethod.PASSWORD and password is None:
             troubles.append(Trouble("it wants a password", "put its password into a file, and name that file"))
             continue
         offer.auth_methods = (method,)  # one at a time, so that each tells its own trouble
         try:
             stem.connection.authenticate(wire, password, protocolinfo_response=offer)
-        except AuthenticationFailure as error:
+        except stem.connection.AuthenticationFailure as error:
             troubles.append(_trouble(error))
         else:
             return
@@ -126,7 +127,7 @@ def _unopened(where: ControlAddress, cause: BaseException | None) -> NoTor:
     )
 
 
-def _trouble(error: AuthenticationFailure) -> Trouble:
+def _trouble(error: stem.connection.AuthenticationFailure) -> Trouble:
     match error:
         case stem.connection.IncorrectPassword():
             return Trouble("the password is wrong", "mend the password file (HashedControlPassword in torrc)")

@@ -6,11 +6,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import stem
-import stem.control
-import stem.response
-import stem.socket
-import stem.util.log
+from onion_rdv.tor.control.stem_parts import stem
 
 if TYPE_CHECKING:
     import logging
