@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 class Rendezvous:
     """One of our servers, in a directory of its own."""
 
-    def __init__(self, directory: Path, *, exists: bool = False) -> None:
+    def __init__(self, directory: Path, *, exists: bool = False, socket: str = "socket") -> None:
         self.directory = directory
-        self.socket = directory / "socket"
+        self.socket = directory / socket
         directory.mkdir(exist_ok=exists)
         self.link = b""
 

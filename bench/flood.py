@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contender import Rendezvous
-from harness import BENCH, server
+from harness import BENCH, memory, ratios, server
 from rows import Measured, Row, alone
 
 from onion_rdv.protocol.exchange import FETCH_PADDING_SIZE, FETCH_PATH, REPLY_SIZE
@@ -34,6 +34,7 @@ RATE = 1000
 """Requests a second that they make: as many as one tor brings, whose main thread is then busy (docs/scale-out.md)."""
 
 EVERY = 0.02  # seconds from one honest request to the next
+REST = 0.5  # seconds after clients have come, and after they have gone
 
 KINDS = {
     "silent": ("silent",),
@@ -87,15 +88,10 @@ def latency(target: Rendezvous, seconds: float) -> float:
     return statistics.median(times) * 1000
 
 
-def memory(process: int) -> float:
-    """Give the MiB that a process has (proc(5))."""
-    return int(Path(f"/proc/{process}/status").read_text().partition("VmRSS:")[2].split()[0]) / 1024
-
-
-def measure(seconds: float = 1.0, rounds: int = 5, directory: Path | None = None) -> Measured:
-    """Measure everything here in two minutes; gives rows, and what else there is to say."""
-    alone: list[float] = []
-    beside: dict[str, list[float]] = {name: [] for name in KINDS}
+def measure(seconds: float = 0.4, rounds: int = 5, directory: Path | None = None) -> Measured:
+    """Measure everything here in half a minute; gives rows, and what else there is to say."""
+    without: dict[str, list[float]] = {}
+    beside: dict[str, list[float]] = {}
     grown: list[float] = []
     told: list[str] = []
     with tempfile.TemporaryDirectory(dir=directory) as place:
@@ -104,24 +100,24 @@ def measure(seconds: float = 1.0, rounds: int = 5, directory: Path | None = None
             target.fill()
             latency(target, seconds)
             least = memory(process)
-            for _ in range(rounds):
-                alone.append(latency(target, seconds))
-                for name in random.sample(list(KINDS), len(KINDS)):
-                    with misbehaving(target.socket, *KINDS[name]):
-                        beside[name].append(latency(target, seconds))
-                        grown.append(memory(process))
-                    time.sleep(0.5)
+            for name in random.sample(list(KINDS), len(KINDS)):
+                without[name] = [latency(target, seconds) for _ in range(rounds)]
+                with misbehaving(target.socket, *KINDS[name]):
+                    beside[name] = [latency(target, seconds) for _ in range(rounds)]
+                    grown.append(memory(process))
+                time.sleep(REST)
             for name in UNBOUND:
                 with misbehaving(target.socket, *KINDS[name], rate=0):
                     beside_more = latency(target, seconds)
                 told.append(f"a fetch beside {CONNECTIONS} {name}, without end: {beside_more:.0f} ms")
-    rows = []
-    for name, times in beside.items():
-        ratios = [with_them / without for with_them, without in zip(times, alone, strict=True)]
-        rows.append(Row(f"a fetch beside {CONNECTIONS} {name} / alone", ratios, AT_MOST, "low"))
+    rows = [
+        Row(f"a fetch beside {CONNECTIONS} {name} / alone", ratios(beside[name], without[name]), AT_MOST, "low")
+        for name in KINDS
+    ]
     rows.append(Row("memory of the server beside any of them / alone", [max(grown) / least], AT_MOST, "low"))
-    told.append(f"a fetch alone: {statistics.median(alone):.2f} ms; memory {least:.0f} MiB, at most {max(grown):.0f}")
-    told += [f"a fetch beside {name}: {statistics.median(times):.2f} ms" for name, times in beside.items()]
+    before = statistics.median(time for times in without.values() for time in times)
+    told.append(f"a fetch alone: {before:.2f} ms; memory {least:.0f} MiB, at most {max(grown):.0f}")
+    told += [f"a fetch beside {name}: {statistics.median(beside[name]):.2f} ms" for name in KINDS]
     return Measured(rows, told)
 
 

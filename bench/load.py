@@ -223,6 +223,22 @@ def run(address: str | tuple[str, int], exchanges: Sequence[Exchange], seconds: 
     }
 
 
+def new_exchanges(kind: str, count: int, links: Sequence[bytes] = ()) -> list[Exchange]:
+    """Make so many connections' sides of a conversation of this kind; ``links`` are what is fetched."""
+    exchanges: list[Exchange] = []
+    for _ in range(count):
+        match kind:
+            case "store":
+                exchanges.append(HttpExchange(_posts("/v1/store")))
+            case "fetch":
+                exchanges.append(HttpExchange(_posts("/v1/fetch", links or [b""])))
+            case "get":
+                exchanges.append(HttpExchange([b"GET /bucket HTTP/1.1\r\nHost: x\r\n\r\n"]))
+            case _:
+                exchanges.append(MailboxExchange())
+    return exchanges
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kind", choices=["store", "fetch", "get", "mailbox"])
@@ -231,18 +247,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--links", type=bytes.fromhex, nargs="*", help="what to fetch, in hexadecimal; any of them")
     options = parser.parse_args()
-    exchanges: list[Exchange] = []
-    for _ in range(options.connections):
-        match options.kind:
-            case "store":
-                exchanges.append(HttpExchange(_posts("/v1/store")))
-            case "fetch":
-                exchanges.append(HttpExchange(_posts("/v1/fetch", options.links or [b""])))
-            case "get":
-                exchanges.append(HttpExchange([b"GET /bucket HTTP/1.1\r\nHost: x\r\n\r\n"]))
-            case _:
-                exchanges.append(MailboxExchange())
     address = ("127.0.0.1", int(options.address)) if options.address.isdigit() else options.address
+    exchanges = new_exchanges(options.kind, options.connections, options.links or ())
     print(json.dumps(run(address, exchanges, options.seconds)))
 
 

@@ -15,7 +15,9 @@ from pathlib import Path
 import blocks
 import client
 import flood
+import growth
 import introduction_way
+import memory
 import report
 import reunion
 import server
@@ -30,9 +32,11 @@ PARTS = (
     Part("client", 20, client.measure),
     Part("blocks", 5, blocks.measure),
     Part("server", 110, partial(server.measure, directory=Path.cwd())),
-    Part("store_kinds", 130, partial(store_kinds.measure, directory=Path.cwd())),
+    Part("store_kinds", 35, partial(store_kinds.measure, directory=Path.cwd())),
+    Part("growth", 60, partial(growth.measure, directory=Path.cwd())),
+    Part("memory", 30, partial(memory.measure, directory=Path.cwd())),
     Part("reunion", 70, reunion.measure),
-    Part("flood", 90, flood.measure),
+    Part("flood", 40, flood.measure),
     Part("introduction_way", 45, introduction_way.measure, on_network=True),
 )
 

@@ -1,4 +1,4 @@
-"""The two kinds of store: SQLite with its one server, PostgreSQL with one and two, and both with many buckets.
+"""The two kinds of store: SQLite with its one server, and PostgreSQL with one and two.
 
 A store in SQLite is one process by design: it owns the file. PostgreSQL is one of the tests' own, from Debian's
 package, on the same disk and the same cores as everything else here.
@@ -6,12 +6,9 @@ package, on the same disk and the same cores as everything else here.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
-import sqlite3
 import statistics
-import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -20,69 +17,20 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 from contender import Rendezvous
-from harness import BENCH, in_turn, load, server
-from rendezvous import ONION_KEY
-from rows import Measured, Row, end
+from filled import postgres_for_stores
+from harness import in_turn, load, server
+from rows import Measured, Row, alone
 
 from onion_rdv.protocol import BUCKET_ENTRIES
-from onion_rdv.rendezvous.opening import STORE_FILE, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-sys.path.append(str(BENCH.parent / "tests" / "support"))
-
-from postgres_server import PostgresServer  # what the tests start, too
+    from postgres_server import PostgresServer
 
 CONNECTIONS = 16
-FEW, SIZES = 100, (100, 10_000, 100_000)
-COST_BESIDE_FEW = 1.2
 STORES_BY_TWO, FETCHES_BY_TWO = 0.5, 1.0
 """What two servers on one database take beside one: they fill one bucket in turn, and fetch each for itself."""
-
-SAMPLE = 1_000
-"""Links that are fetched, out of all that there are: more than are kept in memory."""
-
-_FILL_SQLITE = """
-PRAGMA synchronous = OFF;
-WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count})
-INSERT INTO bucket (key, created_at, number, link)
-SELECT n, unixepoch() - n / 16, n % 16, randomblob(16) FROM numbers;
-INSERT INTO content SELECT key, randomblob(16384) FROM bucket;
-"""
-
-_FILL_POSTGRES = """
-SET search_path = onion_rdv; SET synchronous_commit = off;
-INSERT INTO bucket (created_at, number, link)
-SELECT extract(epoch FROM now())::bigint - n / 16, n % 16, decode(md5(random()::text || n), 'hex')
-FROM generate_series(1, {count}) AS n;
-INSERT INTO content SELECT key, decode(repeat(md5(key::text), 1024), 'hex') FROM bucket;
-"""
-
-
-def fill_sqlite(directory: Path, count: int) -> list[bytes]:
-    """Put so many buckets into a store that is made; gives some of their links."""
-    asyncio.run(_make(None, directory))
-    with contextlib.closing(sqlite3.connect(directory / STORE_FILE)) as sql:
-        sql.executescript(_FILL_SQLITE.format(count=count))
-        sql.commit()
-        return [link for (link,) in sql.execute("SELECT link FROM bucket ORDER BY random() LIMIT ?", (SAMPLE,))]
-
-
-async def fill_postgres(url: str, count: int) -> list[bytes]:
-    """Do the same in a database."""
-    await _make(url, Path())
-    connection = await asyncpg.connect(url)
-    await connection.execute(_FILL_POSTGRES.format(count=count))
-    await connection.execute("VACUUM ANALYZE onion_rdv.bucket, onion_rdv.content")
-    await connection.execute("CHECKPOINT")
-    rows = await connection.fetch("SELECT link FROM onion_rdv.bucket ORDER BY random() LIMIT $1", SAMPLE)
-    await connection.close()
-    return [row["link"] for row in rows]
-
-
-async def _make(database: str | None, directory: Path) -> None:
-    await (await open_store(database, directory, ONION_KEY)).close()
 
 
 class Measurement:
@@ -152,60 +100,14 @@ class Measurement:
             one.settle()
         return answered
 
-    def sizes(self) -> None:
-        """Measure fetches of buckets that are not in memory, with few and with many in the store."""
-        for kind in ("SQLite", "PostgreSQL"):
-            with contextlib.ExitStack() as running:
-                contenders = dict(self._filled(kind, running))
-                measured = in_turn(contenders, self.rounds)
-            self._conclude(kind, measured)
 
-    def _filled(self, kind: str, running: contextlib.ExitStack) -> Iterator[tuple[str, Callable[[], float]]]:
-        for size in SIZES:
-            one = Rendezvous(self.directory / f"{kind}-{size}")
-            options = ["--cached-buckets", "0"]
-            if kind == "SQLite":
-                links = fill_sqlite(one.directory, size)
-            else:
-                database = asyncio.run(self.postgres.make_database())
-                links = asyncio.run(fill_postgres(database, size))
-                options += ["--database", database]
-            running.enter_context(server(*one.command(*options)))
-            yield f"{size:,}", partial(self._load, "fetch", [one], links)
-
-    def _conclude(self, kind: str, measured: Mapping[str, Sequence[float]]) -> None:
-        few = measured[f"{FEW:,}"]
-        for size, rates in measured.items():
-            if rates is not few:
-                name = f"cost of a fetch from {kind}, {size} buckets / {FEW:,}"
-                ratios = [a / b for a, b in zip(few, rates, strict=True)]
-                self.rows.append(Row(name, ratios, COST_BESIDE_FEW, "low"))
-            self.told.append(f"fetches from {kind}, {size} buckets: {statistics.median(rates):,.0f} a second")
-
-
-def measure(seconds: float = 1.0, rounds: int = 7, directory: Path | None = None) -> Measured:
-    """Measure everything here; gives rows, and what else there is to say. Takes 4 GB of disk meanwhile."""
-    with tempfile.TemporaryDirectory(dir=directory) as place:
-        Path(place).chmod(0o755)  # PostgreSQL is another user's
-        postgres = PostgresServer(Path(place), shared_buffers="256MB", max_wal_size="4GB")
-        try:
-            postgres.start()
-            measurement = Measurement(Path(place), postgres, seconds, rounds)
-            measurement.rates()
-            measurement.sizes()
-        finally:
-            postgres.remove()
+def measure(seconds: float = 0.3, rounds: int = 5, directory: Path | None = None) -> Measured:
+    """Measure everything here in half a minute; gives rows, and what else there is to say."""
+    with tempfile.TemporaryDirectory(dir=directory) as place, postgres_for_stores(Path(place)) as postgres:
+        measurement = Measurement(Path(place), postgres, seconds, rounds)
+        measurement.rates()
     return Measured(measurement.rows, measurement.told)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=1.0, help="how long each server is asked in a round")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--directory", type=Path, help="where the stores are kept meanwhile, on a disk of interest")
-    options = parser.parse_args()
-    end(measure(options.seconds, options.rounds, options.directory))
-
-
 if __name__ == "__main__":
-    main()
+    alone(measure)
