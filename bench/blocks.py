@@ -11,7 +11,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from harness import in_turn
+from harness import in_turn, ratios
 from nacl.secret import SecretBox
 from rows import Measured, Row, alone
 
@@ -71,7 +71,7 @@ def measure(rounds: int = 40, times: int = 500) -> Measured:
     """Measure everything here, in some five seconds."""
     measured = in_turn({work.__name__: partial(work, times) for work in (blocks, transmissions, boxes)}, rounds)
     rows = [
-        Row(name, [ours / box for ours, box in zip(measured[key], measured["boxes"], strict=True)], 0.5, "high")
+        Row(name, ratios(measured[key], measured["boxes"]), 0.5, "high")
         for key, name in (
             ("blocks", "SMP blocks sealed and opened / PyNaCl's boxes"),
             ("transmissions", "SMP blocks with transmissions in them / PyNaCl's boxes"),

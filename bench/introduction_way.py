@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import in_turn, ratios
-from network import environment, private_network, published, serving
+from network import LINK, environment, private_network, published, serving
 from peers import bare_handler, find_twist, mailbox_server
 from rows import NOT_MEASURED, Measured, Row, alone
 
@@ -44,7 +44,6 @@ BESIDE_WORMHOLE = 1.0
 REQUESTS = 3
 """How many an introduction makes: a store and a fetch by ``offer``, a fetch by ``accept``."""
 
-_LINK = "simplex:/i#abcdefghijklmnopqrstuvwxyz012345/ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopq?h=smp.example.org"
 _TO_ONION_SERVICES = re.compile(r"^([0-9]+) .* PURPOSE=HS_CLIENT_(?:REND|INTRO)\b", re.MULTILINE)
 _CODE = re.compile(r"Wormhole code is: (\S+)")
 _PATIENCE = 60
@@ -61,11 +60,11 @@ class Ways:
         """Offer a link and accept it; the passphrase and the invite pass from one command to the other."""
         self._be_cold()
         begun = time.perf_counter()
-        offered = self._command(_LINK, "offer", "-", "--server", rendezvous)
+        offered = self._command(LINK, "offer", "-", "--server", rendezvous)
         invite = f"{offered['invite']}#{offered['passphrase'].replace(' ', '-')}"
         accepted = self._command(invite, "accept", "-", "--no-probe")
         took = time.perf_counter() - begun
-        assert accepted["link"] == _LINK
+        assert accepted["link"] == LINK
         return took
 
     def curls(self, address: str) -> float:
@@ -93,7 +92,7 @@ class Ways:
             assert sender.stdin
             assert sender.stderr
             try:
-                sender.stdin.write(_LINK)
+                sender.stdin.write(LINK)
                 sender.stdin.close()
                 code = next((found[1] for line in sender.stderr if (found := _CODE.search(line))), None)
                 if code is None:
@@ -103,7 +102,7 @@ class Ways:
                 sender.stderr.read()
             finally:
                 sender.terminate()
-        assert received.strip() == _LINK
+        assert received.strip() == LINK
         return took
 
     def _command(self, stdin: str, *words: str) -> dict[str, str]:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 Network = testnet.Network
 
+LINK = "simplex:/i#abcdefghijklmnopqrstuvwxyz012345/ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopq?h=smp.example.org"
+"""What is handed over, where it matters that it is a link."""
+
 
 @contextlib.contextmanager
 def private_network() -> Iterator[Network]:

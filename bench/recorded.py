@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from contender import Rendezvous
 from harness import BENCH, server
-from network import Network, environment, private_network, published
+from network import LINK, Network, environment, private_network, published
 from timeline import Phase, draw
 
 from onion_rdv.protocol import decode_onion_address
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 PICTURE = BENCH.parent / "docs" / "img" / "rendezvous-timeline.svg"
 SUBTITLE = "as recorded on a private Tor network on one machine; on the public network, circuits take seconds"
-_LINK = "simplex:/i#abcdefghijklmnopqrstuvwxyz012345/ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopq?h=smp.example.org"
 _SHORTEST_GAP = 0.02
 """Seconds of a program's own work between two things that it waits for that are worth a bar."""
 _GREETINGS = 2 + 2
@@ -101,12 +100,12 @@ class Recorder:
 
     async def record(self) -> Recording:
         """Have a link handed over, each side with nothing that tor remembers of an earlier request."""
-        printed, offer = await self._run("initiator", ["offer", "-", "--server", self._server_name], _LINK)
+        printed, offer = await self._run("initiator", ["offer", "-", "--server", self._server_name], LINK)
         secret = self._home / "passphrase"
         secret.write_text(printed["passphrase"])
         words = ["accept", "-", "--no-probe", "--passphrase-file", str(secret)]
         printed, accept = await self._run("acceptor", words, printed["invite"])
-        assert printed["link"] == _LINK
+        assert printed["link"] == LINK
         assert {phase.lane for phase in offer if phase.kind == "argon2id"} == {"initiator", "server"}
         assert {phase.lane for phase in accept if phase.kind == "argon2id"} == {"acceptor"}
         return Recording(offer, accept)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 from contender import Rendezvous
 from filled import postgres_for_stores
-from harness import in_turn, load, server
+from harness import in_turn, load, ratios, server
 from rows import Measured, Row, alone
 
 from onion_rdv.protocol import BUCKET_ENTRIES
@@ -66,8 +66,8 @@ class Measurement:
             measured = in_turn(contenders, self.rounds)
         for kind, bound in (("stores", STORES_BY_TWO), ("fetches", FETCHES_BY_TWO)):
             both, single = (measured[f"{kind}, {count} on PostgreSQL"] for count in ("two", "one"))
-            ratios = [a / b for a, b in zip(both, single, strict=True)]
-            self.rows.append(Row(f"{kind} with two servers on PostgreSQL / with one", ratios, bound, "high"))
+            name = f"{kind} with two servers on PostgreSQL / with one"
+            self.rows.append(Row(name, ratios(both, single), bound, "high"))
         self.told += [f"{name}: {statistics.median(figures):,.0f} a second" for name, figures in measured.items()]
         self.told.append(f"PostgreSQL: {written}")
 
