@@ -175,7 +175,7 @@ def reunion() -> Iterator[Reunion | str]:
                 crowd.terminate()
 
 
-def measure(rounds: int = 3) -> Measured:
+def measure(rounds: int = 5) -> Measured:
     """Measure everything here, in a minute; gives rows, and what else there is to say."""
     contenders: dict[str, Callable[[], Work]] = {_our(people): partial(ours, people) for people in CROWDS}
     contenders[_ALONE] = partial(ours, 2, 1)
