@@ -48,8 +48,8 @@ INTRODUCTIONS = 256
 AT_MOST_OF_REUNION = 0.1
 FLAT = 1.15
 _NO_REUNION_WITH_512 = (
-    f"{NOT_MEASURED}REUNION with 512 people about: its server would hold 133 million third messages, and each of them"
-    " would be sent all 8.5 GB"
+    f"{NOT_MEASURED}REUNION with 512 people about: its server would hold up to 133 million third messages, and send"
+    " each of them all, 8.5 GB"
 )
 
 _REQUESTS = 3
