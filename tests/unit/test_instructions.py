@@ -55,10 +55,10 @@ LIBRARIES = "asyncio, click, argon2.low_level, nacl.bindings"
 """What every command needs that has work to do."""
 
 MOST_TO_START = {
-    "accept": (1.8, NoTor.exit_code, ("accept", str(INVITE), *NO_TOR)),
-    "offer": (2.0, NoTor.exit_code, ("offer", "smp://a.example", "--server", encode_onion_address(KEY), *NO_TOR)),
-    "serve": (2.0, 0, ("serve", "--help")),
-    "status": (1.7, NoServerHere.exit_code, ("status",)),
+    "accept": (1.7, NoTor.exit_code, ("accept", str(INVITE), *NO_TOR)),
+    "offer": (1.9, NoTor.exit_code, ("offer", "smp://a.example", "--server", encode_onion_address(KEY), *NO_TOR)),
+    "serve": (1.7, 0, ("serve", "--help")),
+    "status": (1.5, NoServerHere.exit_code, ("status",)),
 }
 """Beside the imports of :data:`LIBRARIES`: the most, how the command ends, and the command."""
 
