@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 _Bucket = TypeVar("_Bucket")
 
-DEFAULT_CACHED_BUCKETS = 256
-"""Buckets kept in memory: 4 MiB."""
+DEFAULT_CACHED_BUCKETS = 64
+"""Buckets kept in memory: 1 MiB. Those that are open, or have just closed, are what most ask for."""
 
 
 class BucketCache(Generic[_Bucket]):
