@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
 
+SHORTEST_WAIT = 0.002
 LONGEST_WAIT = 0.02
-"""Seconds that a job waits for others at most, however long a disk that was stalled took for the last ones."""
+"""Seconds that a job waits for others at most, however quick the disk was with the last ones, or slow."""
 
 ENOUGH = 64
 """Writes that wait for no more: the disk takes little longer for so many than for one."""
@@ -84,4 +85,4 @@ class Jobs(Generic[_Job]):
         expected, self._last_writes = self._waiting + self._last_writes, 0
         self._wanted = min(expected, ENOUGH)
         if self._waiting < self._wanted and not self._has_others:
-            self._enough.wait(min(2 * self._last_duration, LONGEST_WAIT, patience))
+            self._enough.wait(min(max(2 * self._last_duration, SHORTEST_WAIT), LONGEST_WAIT, patience))
