@@ -49,7 +49,7 @@ class Row:
 
     @property
     def to_reach(self) -> str:
-        return f"at {'most' if self.better == 'low' else 'least'} {self.bound:g}"
+        return f"at {'most' if self.better == 'low' else 'least'} {self.bound:.3g}"
 
     def as_json(self) -> dict[str, Any]:
         first, third = self.quartiles
