@@ -96,6 +96,11 @@ class SqliteStore:
             store._links.close()
             store._thread.join()
             raise
+        except asyncio.CancelledError:  # the file is not to be written behind the back of who gave it up
+            store._links.close()
+            store._thread.put(Stop())
+            store._thread.join()
+            raise
         return store
 
     def store(self, entry: bytes) -> Awaitable[StoredBucket]:

@@ -208,6 +208,17 @@ async def test_looking_for_a_link_needs_no_search(tmp_path: Path) -> None:
     ]
 
 
+async def test_opening_that_is_given_up_leaves_no_one_at_the_file(tmp_path: Path) -> None:
+    opening = asyncio.create_task(SqliteStore.open(tmp_path / "store", ONION_KEY))
+    await asyncio.sleep(0)  # it has begun
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    (tmp_path / "store").unlink(missing_ok=True)
+    assert list(tmp_path.iterdir()) == [], "nothing is open, and nothing comes after"
+    await (await SqliteStore.open(tmp_path / "store", ONION_KEY)).close()
+
+
 async def test_a_second_server_is_refused(tmp_path: Path) -> None:
     store = await open_sqlite(tmp_path)
     stored = await store.store(an_entry())

@@ -52,8 +52,8 @@ def _becoming(directory: Path) -> Iterator[Path]:
             )
         workshop = _workshop(directory)
         unfinished = workshop / f".{directory.name}.{secrets.token_hex(8)}"
-        unfinished.mkdir(mode=0o700)
         try:
+            unfinished.mkdir(mode=0o700)
             yield unfinished
             _give_away(unfinished, directory.parent.stat())
             private_file.sync_directory(unfinished)
