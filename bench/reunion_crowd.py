@@ -33,7 +33,6 @@ _primitives: Any = importlib.import_module("rendez.vous.reunion.primitives")
 _send_as_it_comes = _client.send_http
 
 _MESSAGE_SIZE = 96
-_ID_SIZE = 32
 _THIRD_SIZE = 64
 """Bytes of a third message: the id of who says it, and what."""
 
