@@ -47,6 +47,7 @@ REQUESTS = 3
 _TO_ONION_SERVICES = re.compile(r"^([0-9]+) .* PURPOSE=HS_CLIENT_(?:REND|INTRO)\b", re.MULTILINE)
 _CODE = re.compile(r"Wormhole code is: (\S+)")
 _PATIENCE = 60
+_COMMAND = str(Path(sys.executable).with_name("onion-rdv"))
 
 
 class Ways:
@@ -106,7 +107,7 @@ class Ways:
         return took
 
     def _command(self, stdin: str, *words: str) -> dict[str, str]:
-        said: dict[str, str] = json.loads(self._run([sys.executable, "-m", "onion_rdv", *words, "--json"], stdin))
+        said: dict[str, str] = json.loads(self._run([_COMMAND, *words, "--json"], stdin))
         return said
 
     def _run(self, command: list[str], stdin: str) -> str:
@@ -158,7 +159,7 @@ def contenders(network: Network, place: Path) -> Iterator[Mapping[str, Callable[
         yield found
 
 
-def measure(network: Network, rounds: int = 7) -> Measured:
+def measure(network: Network, rounds: int = 9) -> Measured:
     """Measure everything here, in less than a minute and a half; gives rows, and what else there is to say."""
     with tempfile.TemporaryDirectory() as place, contenders(network, Path(place)) as found:
         for contender in found.values():  # the client's tor has all descriptors after that

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,7 @@ def cli(context: click.Context) -> None:
     """Run one of the commands."""
     name = context.invoked_subcommand or ""
     command = cli.get_command(context, name)
+    gc.enable()  # it was disabled while all this was loaded
     file = context.obj = SettingsFile.read(name)
     if command is not None and file.path is not None:
         file.check(cli, command)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from typing import TYPE_CHECKING
 
+from onion_rdv.errors import NoTor, StreamFailed
 from onion_rdv.tor.socks import open_stream
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class Streams:
         self._socks = socks
         self._host = host
         self._port = port
-        self._ahead: deque[asyncio.Task[Stream]] = deque()
+        self._ahead: list[asyncio.Task[Stream]] = []
 
     def open_ahead(self, timeout: float) -> None:
         """Begin to open a stream, within ``timeout`` seconds, while its request is still being made."""
@@ -30,13 +30,23 @@ class Streams:
     async def take(self, timeout: float) -> Stream:
         """Give a stream that was not used before; raises as :func:`~onion_rdv.tor.socks.open_stream` does.
 
-        That is the one whose opening began first, or, where there is none that still is open, a new one.
+        Of those that were begun before it is the first that is open, and where none is open any more, a new one.
         """
+        failure: StreamFailed | NoTor | None = None
         while self._ahead:
-            reader, writer = await self._ahead.popleft()
+            done, _ = await asyncio.wait(self._ahead, return_when=asyncio.FIRST_COMPLETED)
+            opening = next(opening for opening in self._ahead if opening in done)
+            self._ahead.remove(opening)
+            try:
+                reader, writer = opening.result()
+            except (StreamFailed, NoTor) as error:
+                failure = failure or error
+                continue
             if not (reader.at_eof() or writer.is_closing()):
                 return reader, writer
             writer.transport.abort()
+        if failure is not None:
+            raise failure
         return await self._open(timeout)
 
     async def forget(self) -> None:

@@ -6,8 +6,6 @@ import hashlib
 from dataclasses import dataclass
 from typing import Self
 
-from nacl.bindings import crypto_pwhash_alg, crypto_pwhash_ALG_ARGON2ID13
-
 from onion_rdv.protocol.onion import check_onion_key
 
 ENTRY_SIZE = 256
@@ -75,6 +73,8 @@ def bucket_link(bucket_id: BucketId, onion_key: bytes) -> bytes:
     has to cost something; and everybody has to get the same link, so there is no random salt. Raises
     :class:`ValueError` for an onion key that is not 32 bytes long.
     """
+    from nacl.bindings import crypto_pwhash_alg, crypto_pwhash_ALG_ARGON2ID13
+
     check_onion_key(onion_key)
     return crypto_pwhash_alg(
         outlen=BUCKET_LINK_SIZE,

@@ -4,12 +4,6 @@ from __future__ import annotations
 
 import hmac
 
-from nacl.bindings import (
-    crypto_aead_xchacha20poly1305_ietf_decrypt,
-    crypto_aead_xchacha20poly1305_ietf_encrypt,
-)
-from nacl.exceptions import CryptoError
-
 from onion_rdv.errors import ConflictingEntries, MalformedReply, NoEntryOpens
 from onion_rdv.protocol.bucket import BUCKET_SIZE, entries
 from onion_rdv.protocol.keys import COMMITMENT_SIZE, EntryKeys, derive_keys
@@ -29,6 +23,8 @@ def seal(link: str, passphrase: str | bytes, salt: bytes, onion_key: bytes) -> b
 
 def seal_with(plaintext: bytes, keys: EntryKeys) -> bytes:
     """Seal a 208-byte plaintext under keys that were derived before."""
+    from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_encrypt
+
     return keys.commitment + crypto_aead_xchacha20poly1305_ietf_encrypt(plaintext, None, keys.nonce, keys.key)
 
 
@@ -65,6 +61,9 @@ def _is_marked(entry: bytes, commitment: bytes) -> bool:
 
 def _open(entry: bytes, keys: EntryKeys) -> bytes | None:
     """Give the plaintext of an entry with the right commitment, or None where the rest is not authentic."""
+    from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_decrypt
+    from nacl.exceptions import CryptoError
+
     try:
         return crypto_aead_xchacha20poly1305_ietf_decrypt(entry[COMMITMENT_SIZE:], None, keys.nonce, keys.key)
     except CryptoError:

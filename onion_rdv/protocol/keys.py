@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
-from argon2.low_level import Type, hash_secret_raw
-
 from onion_rdv.errors import MalformedPassphrase
 from onion_rdv.protocol.onion import check_onion_key
 from onion_rdv.protocol.passphrase import normalise_passphrase
@@ -35,6 +33,8 @@ class EntryKeys:
 
 def stretch(secret: bytes, salt: bytes) -> bytes:
     """Make 32 bytes from a passphrase: one Argon2id with 64 MiB, some hundred milliseconds."""
+    from argon2.low_level import Type, hash_secret_raw  # once somebody waits for a circuit meanwhile
+
     return hash_secret_raw(
         secret=secret,
         salt=salt,

@@ -235,7 +235,7 @@ async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 @pytest.mark.parametrize(
     ("shares", "answers", "circuits"),
     [
-        ([0.2], [SILENCE, "serve"], 4),
+        ([0.2], [SILENCE, "serve"], 3),
         ([None, 0.2], ["serve", SILENCE, "serve"], 3),
         ([None, None, 0.2], ["hush", "serve"], 3),
         ([None, None, None, 0.2], ["serve", "hush", "serve"], 3),
