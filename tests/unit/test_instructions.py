@@ -64,7 +64,7 @@ MOST_TO_START = {
 
 MOST_BESIDE_ARGON2ID = 0.002
 MOST_FOR_TRIAL_DECRYPTION = {"64 openings": 0.15, "64 openings in C": 0.75}
-MOST_FOR_REQUESTS = {"fetch": 1.2, "store": 3.2}
+MOST_FOR_REQUESTS = {"fetch": 0.6, "store": 2.4}
 """Beside a bare handler of aiohttp's that gives as many bytes."""
 
 
