@@ -26,7 +26,7 @@ from harness import BENCH, load, memory, ratios, server
 from rows import Measured, Row, alone
 
 from onion_rdv.rendezvous.opening import STORE_FILE
-from onion_rdv.rendezvous.service import ServerSettings
+from onion_rdv.rendezvous.settings import ServerSettings
 
 if TYPE_CHECKING:
     import contextlib

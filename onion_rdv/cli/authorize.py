@@ -102,7 +102,7 @@ class _Desk:
     async def _stopped(self) -> Clients:
         """Give the clients of a server that does not run."""
         from onion_rdv.rendezvous.admin.clients import Clients
-        from onion_rdv.rendezvous.service import ServerSettings
+        from onion_rdv.rendezvous.settings import ServerSettings
 
         settings = ServerSettings(
             self._directory,

@@ -92,7 +92,7 @@ def serve(state_dir: Path | None, password_file: Path | None, *, check_config: b
         await health.check(ready.socket, SmpServer.parse(ready.server), timeout)
 
     run_service(
-        partial(run_server, settings),
+        lambda: partial(run_server, settings),
         options,
         own_directory=directory / "messaging-tor",
         check=check,

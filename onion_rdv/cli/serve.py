@@ -25,6 +25,7 @@ from onion_rdv.rendezvous.limits import DEFAULT_MAX_CIRCUIT_STORES, DEFAULT_MAX_
 from onion_rdv.rendezvous.rules import DEFAULT_LIFETIME, DEFAULT_MAX_NEW_BUCKETS, DEFAULT_WINDOW
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from onion_rdv.tor.onion_service.hosting import Ready
@@ -106,9 +107,7 @@ def serve(state_dir: Path | None, *, check_config: bool, **options: Any) -> None
     Its address is printed when the descriptor is with Tor's directories, and stays the same over restarts of the
     server and of tor. Requests are never logged.
     """
-    from onion_rdv.rendezvous import health, proxy_line
-    from onion_rdv.rendezvous.service import ServerSettings
-    from onion_rdv.rendezvous.service import serve as run_server
+    from onion_rdv.rendezvous.settings import ServerSettings
 
     directory = state_directory(state_dir).absolute()
     settings = ServerSettings(
@@ -134,7 +133,14 @@ def serve(state_dir: Path | None, *, check_config: bool, **options: Any) -> None
         show_settings(settings.state_directory, as_json=options["as_json"])
         return
 
+    def load() -> Callable[..., Awaitable[None]]:
+        from onion_rdv.rendezvous.service import serve as run_server
+
+        return partial(run_server, settings)
+
     async def check(ready: Ready, _timeout: float) -> None:
+        from onion_rdv.rendezvous import health, proxy_line
+
         await health.check(ready.socket, proxy_line.write(proxy_line.NO_CIRCUIT) if settings.circuit_ids else b"")
 
-    run_service(partial(run_server, settings), options, own_directory=directory / "server-tor", check=check)
+    run_service(load, options, own_directory=directory / "server-tor", check=check)

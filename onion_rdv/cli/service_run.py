@@ -34,7 +34,7 @@ _TOR_PAUSE = 0.25
 
 
 def run_service(
-    run: Callable[..., Awaitable[None]],
+    load: Callable[[], Callable[..., Awaitable[None]]],
     options: Mapping[str, Any],
     *,
     own_directory: Path,
@@ -43,9 +43,10 @@ def run_service(
 ) -> None:
     """Run a server until SIGINT or SIGTERM.
 
-    ``run`` is a service's ``serve`` that has its settings; a tor of our own keeps its data in ``own_directory``.
-    ``check`` is given a published server and seconds, and raises :class:`~onion_rdv.errors.RdvError` when the server
-    is not well; ``for_journal`` takes what is secret out of how clients name the server.
+    ``load`` gives a service's ``serve`` that has its settings; it may take its time, for it is called in a thread
+    while tor is reached, or started. A tor of our own keeps its data in ``own_directory``. ``check`` is given a
+    published server and seconds, and raises :class:`~onion_rdv.errors.RdvError` when the server is not well;
+    ``for_journal`` takes what is secret out of how clients name the server.
     """
     from onion_rdv.tor.supply import ControlSupply
 
@@ -66,7 +67,7 @@ def run_service(
             )
             life = _Life(manager, progress, check, for_journal, as_json=options["as_json"])
             try:
-                await life.live(run, supply, inherited=inherited)
+                await life.live(load, supply, inherited=inherited)
             finally:
                 await supply.close()
 
@@ -97,14 +98,15 @@ class _Life:
         self._stopping = asyncio.Event()
         self._beside: asyncio.Task[None] | None = None
 
-    async def live(self, run: Callable[..., Awaitable[None]], supply: ControlSupply, **more: Any) -> None:
+    async def live(
+        self, load: Callable[[], Callable[..., Awaitable[None]]], supply: ControlSupply, **more: Any
+    ) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop)
         self._beside = asyncio.create_task(self._ask_for_time())
         try:
-            if self._manager.is_there:
-                await self._wait_for_tor(supply)
+            run, _ = await asyncio.gather(asyncio.to_thread(load), self._reach_tor(supply))
             if not self._stopping.is_set():
                 await run(
                     supply,
@@ -122,14 +124,19 @@ class _Life:
         self._manager.stopping()
         self._stopping.set()
 
-    async def _wait_for_tor(self, supply: ControlSupply) -> None:
-        """Wait for the control port, which tor opens a second after it has told systemd that it is ready."""
+    async def _reach_tor(self, supply: ControlSupply) -> None:
+        """Find tor, or have one started.
+
+        Where there is a service manager, the control port is waited for: tor opens it a second after it has told
+        systemd that it is ready.
+        """
         deadline = time.monotonic() + _TOR_SECONDS
         while not self._stopping.is_set():
             try:
                 await (await supply()).close()
             except NoTor as error:
-                if type(error) is not NoTor or time.monotonic() > deadline:  # a refusal, for instance, will not pass
+                patient = self._manager.is_there and time.monotonic() <= deadline
+                if not patient or type(error) is not NoTor:  # a refusal, for instance, will not pass
                     raise
                 self._manager.status(f"waiting for tor: {printable(error.message)}")
                 await asyncio.sleep(_TOR_PAUSE)

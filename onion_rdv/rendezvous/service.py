@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from onion_rdv.errors import SettingsError
-from onion_rdv.protocol import DEFAULT_PORT, decode_onion_address
+from onion_rdv.protocol import decode_onion_address
 from onion_rdv.protocol.onion import authority
 from onion_rdv.rendezvous.admin.client import ADMIN_SOCKET
 from onion_rdv.rendezvous.admin.clients import Clients
@@ -18,76 +16,19 @@ from onion_rdv.rendezvous.admin.status import Observer
 from onion_rdv.rendezvous.backup.serving import backup_routes
 from onion_rdv.rendezvous.backup.sources import Places, running_server
 from onion_rdv.rendezvous.clock_watch import watching_the_clock
-from onion_rdv.rendezvous.limits import (
-    DEFAULT_MAX_CIRCUIT_STORES,
-    DEFAULT_MAX_CONNECTIONS,
-    DEFAULT_REQUEST_TIMEOUT,
-    CircuitLimits,
-)
 from onion_rdv.rendezvous.opening import open_store
-from onion_rdv.rendezvous.postgres_address import DatabaseAddress
-from onion_rdv.rendezvous.rules import DEFAULT_LIFETIME, DEFAULT_MAX_NEW_BUCKETS, DEFAULT_WINDOW, Ceiling, Rules
 from onion_rdv.rendezvous.web import WebFace
-from onion_rdv.tor.onion_service.hosting import Hosting, HostSettings, Ready, host
+from onion_rdv.tor.onion_service.hosting import Hosting, Ready, host
 from onion_rdv.tor.progress import Progress, silent
 
 if TYPE_CHECKING:
     import asyncio
     import socket
     from collections.abc import AsyncIterator, Awaitable, Callable
-    from pathlib import Path
 
     from onion_rdv.rendezvous.admin.face import Routes
+    from onion_rdv.rendezvous.settings import ServerSettings
     from onion_rdv.tor.control import Control
-
-
-@dataclass(frozen=True, slots=True)
-class ServerSettings(HostSettings):
-    """What an operator decides; ``window`` and ``lifetime`` are seconds, ``max_new_buckets`` as many a minute.
-
-    ``max_circuit_stores`` is what one circuit may bring in a minute or two, where there are ``circuit_ids``;
-    ``max_connections`` may be open, each of which has ``request_timeout`` seconds for a request and for its reply.
-    ``database`` is the URL of a PostgreSQL database in place of the file in the state directory (``opening.py``).
-    ``admin_socket`` is where ``onion-rdv status`` and its kin ask, by default in the state directory; at
-    ``metrics_socket``, if there is one, Prometheus does.
-    """
-
-    SOCKET: ClassVar[str] = "web.socket"
-
-    port: int = DEFAULT_PORT
-    window: int = DEFAULT_WINDOW
-    lifetime: int = DEFAULT_LIFETIME
-    max_new_buckets: int = DEFAULT_MAX_NEW_BUCKETS
-    database: str | None = field(default=None, repr=False)
-    admin_socket: Path | None = None
-    metrics_socket: Path | None = None
-    max_circuit_stores: int = DEFAULT_MAX_CIRCUIT_STORES
-    max_connections: int = DEFAULT_MAX_CONNECTIONS
-    request_timeout: float = DEFAULT_REQUEST_TIMEOUT
-
-    def check(self) -> None:
-        """See :meth:`HostSettings.check`."""
-        HostSettings.check(self)
-        _ = self.rules
-        if self.database is not None:
-            DatabaseAddress.parse(self.database)
-        sockets = [socket for socket in (self.socket, self.admin_socket, self.metrics_socket) if socket is not None]
-        if len(set(sockets)) < len(sockets):
-            raise SettingsError(
-                "two sockets have the same path",
-                hint="give each a name of its own",
-                settings=("listen", "admin_socket", "metrics_socket"),
-            )
-
-    @property
-    def circuits(self) -> CircuitLimits | None:
-        """What one circuit may do; None where nobody says on which one a stream came."""
-        return CircuitLimits(self.max_streams, self.max_circuit_stores) if self.circuit_ids else None
-
-    @property
-    def rules(self) -> Rules:
-        """What the store goes by; raises :class:`~onion_rdv.errors.SettingsError`."""
-        return Rules(self.window, self.lifetime, Ceiling(self.max_new_buckets))
 
 
 async def serve(

@@ -30,7 +30,7 @@ LOG = "tor.log"
 _LOCK = "in-use"
 _TORS_LOCK = "lock"  # tor's own, in its data directory; a tor whose parent was killed holds it a little longer
 _PORT_FILE = "control-port"
-_POLL = 0.1
+_POLL = 0.02
 _ORPHAN_TIMEOUT = 20.0  # seconds; tor looks every 15 whether its parent is still there
 _END_TIMEOUT = 5.0
 

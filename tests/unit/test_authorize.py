@@ -16,7 +16,7 @@ from onion_rdv.errors import SettingsError, UsageError
 from onion_rdv.rendezvous.admin.client import AdminClient
 from onion_rdv.rendezvous.admin.clients import CLIENTS_PATH, Clients
 from onion_rdv.rendezvous.admin.face import AdminFace
-from onion_rdv.rendezvous.service import ServerSettings
+from onion_rdv.rendezvous.settings import ServerSettings
 from onion_rdv.tor.client_authorization import Credential
 from onion_rdv.tor.control import connect
 from onion_rdv.tor.onion_service import (

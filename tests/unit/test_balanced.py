@@ -12,7 +12,7 @@ from offline_tor import COOKIE, OfflineTor, offline_tor
 
 from onion_rdv.errors import SettingsError
 from onion_rdv.protocol import encode_onion_address
-from onion_rdv.rendezvous.service import ServerSettings
+from onion_rdv.rendezvous.settings import ServerSettings
 from onion_rdv.tor.control import Control, connect
 from onion_rdv.tor.onion_service import DirectoryService, ServiceSettings
 from onion_rdv.tor.onion_service.balanced import FILE, settle

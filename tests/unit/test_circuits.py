@@ -15,7 +15,7 @@ from onion_rdv.protocol.exchange import Problem
 from onion_rdv.rendezvous import health, proxy_line
 from onion_rdv.rendezvous.circuits import PERIOD, Circuits
 from onion_rdv.rendezvous.limits import CircuitLimits
-from onion_rdv.rendezvous.service import ServerSettings
+from onion_rdv.rendezvous.settings import ServerSettings
 from onion_rdv.rendezvous.sqlite import SqliteStore
 from onion_rdv.rendezvous.web import WebFace
 from onion_rdv.tor.onion_service import DirectoryService

@@ -17,7 +17,7 @@ from offline_tor import offline_tor
 
 from onion_rdv.errors import SettingsError
 from onion_rdv.rendezvous.opening import STORE_FILE
-from onion_rdv.rendezvous.service import ServerSettings
+from onion_rdv.rendezvous.settings import ServerSettings
 from onion_rdv.tor.onion_service.hosting import KEY_FILE
 from onion_rdv.tor.onion_service.target import let_tor_in
 
