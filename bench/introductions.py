@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from network import Network
 
 CLIENTS = 32
+FAILURES = (RdvError, TimeoutError, asyncio.IncompleteReadError, ConnectionError)
+"""What comes of a fetch over Tor that does not go well."""
+
 _TIMEOUT = 30.0
 _REQUEST = os.urandom(REQUEST_BODY_SIZE)
 
@@ -76,13 +79,13 @@ async def answering(path: Path) -> AsyncIterator[None]:
         yield
 
 
-async def fetch(socks: SocksPort, address: str) -> None:
-    """Be served once, over a circuit that nobody else uses."""
+async def fetch(socks: SocksPort, address: str, request: bytes = _REQUEST, size: int = REPLY_SIZE) -> bytes:
+    """Be served once, over a circuit that nobody else uses; gives the reply, which has ``size`` bytes."""
     reader, writer = await open_stream(socks, address, 80, timeout=_TIMEOUT)
     try:
-        writer.write(_REQUEST)
+        writer.write(request)
         async with asyncio.timeout(_TIMEOUT):
-            await reader.readexactly(REPLY_SIZE)
+            return await reader.readexactly(size)
     finally:
         writer.close()
 
@@ -93,7 +96,7 @@ async def load(socks: SocksPort, address: str, until: float) -> tuple[int, int]:
     while time.monotonic() < until:
         try:
             await fetch(socks, address)
-        except (RdvError, TimeoutError, asyncio.IncompleteReadError, ConnectionError):
+        except FAILURES:
             failed += 1
         else:
             served += 1

@@ -33,10 +33,10 @@ def private_network() -> Iterator[Network]:
 
 
 @contextlib.contextmanager
-def published(network: Network, target: Path | int) -> Iterator[str]:
+def published(network: Network, target: Path | int, *, proof_of_work: bool = False) -> Iterator[str]:
     """Publish what listens on a Unix socket, or at a port of 127.0.0.1, as an onion service; gives its address.
 
-    Its port is 80. Without proof of work, which costs nothing that could be measured at no effort.
+    Its port is 80. By default without proof of work, which costs nothing that could be measured at no effort.
     """
 
     async def open_control() -> Control:
@@ -44,7 +44,7 @@ def published(network: Network, target: Path | int) -> Iterator[str]:
 
     where = target if isinstance(target, Path) else f"127.0.0.1:{target}"
     with tempfile.TemporaryDirectory() as keys, asyncio.Runner() as runner:
-        way = EphemeralService(ServiceSettings(where, proof_of_work=False), Path(keys) / "key")
+        way = EphemeralService(ServiceSettings(where, proof_of_work=proof_of_work), Path(keys) / "key")
         service = OnionService(way, open_control)
         runner.run(service.publish())
         try:
@@ -71,5 +71,10 @@ def serving(network: Network, directory: Path, *options: str) -> Iterator[tuple[
 
 def environment(network: Network, home: Path) -> dict[str, str]:
     """Give the environment of a command that uses a network, and whose settings and files are in ``home``."""
+    return lone_environment(home) | network.environment()
+
+
+def lone_environment(home: Path) -> dict[str, str]:
+    """Give the environment of a command that uses no network that it did not start."""
     kept = {name: value for name, value in os.environ.items() if name.startswith(("PATH", "LANG", "LC_"))}
-    return kept | {"HOME": str(home), "TMPDIR": str(home)} | network.environment()
+    return kept | {"HOME": str(home), "TMPDIR": str(home)}

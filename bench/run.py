@@ -14,10 +14,12 @@ from pathlib import Path
 
 import blocks
 import client
+import crowd
 import flood
 import growth
 import introduction_way
 import memory
+import publishing
 import report
 import reunion
 import server
@@ -38,6 +40,8 @@ PARTS = (
     Part("reunion", 70, reunion.measure),
     Part("flood", 40, flood.measure),
     Part("introduction_way", 45, introduction_way.measure, on_network=True),
+    Part("crowd", 35, crowd.measure, on_network=True),
+    Part("publishing", 80, publishing.measure, on_network=True),
 )
 
 
