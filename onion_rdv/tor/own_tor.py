@@ -253,6 +253,7 @@ async def _await_bootstrap(
         if log.bootstrap.percent == 100:
             return
         if process.poll() is not None:
+            log.read()  # its last words
             raise TorFailed(log.problem or log.last_line)
         if time.monotonic() > deadline:
             raise TorFailed(
