@@ -83,7 +83,7 @@ def bare_network(directory: Path) -> Iterator[BareNetwork]:
     first_consensus = int(time.time()) + plan.LEAD
     torrcs = {
         each.name: plan.authority_torrc(each.or_port, each.dir_port, first_consensus) for each in authorities
-    } | {name: plan.patient_relay_torrc(_free_port()) for name in relays}
+    } | {name: plan.patient_relay_torrc(_free_port(), plan.LEAD) for name in relays}
     torrcs = {name: plan.network_torrc(authorities) + torrc for name, torrc in torrcs.items()}
     control, client_control, socks = (_free_port() for _ in range(3))
     joining = plan.joining_torrc(authorities)

@@ -215,7 +215,7 @@ class TestFailing:
         own_tor.DataDirectory(data).release()
 
     async def test_tor_that_ends_while_it_bootstraps(self, data: Path, unreachable: Path) -> None:
-        killed = []
+        killed: list[int] = []
 
         def kill(percent: int, what: str) -> None:
             port_file = data / "control-port"

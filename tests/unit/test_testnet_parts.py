@@ -43,6 +43,13 @@ class TestPlan:
         assert (second - offset) % plan.VOTING_INTERVAL == 0
         assert 0 <= offset < plan.VOTING_INTERVAL
 
+    @pytest.mark.parametrize(("key_seconds", "lead"), [(0, 9), (1.9, 9), (2, 10), (8.5, 13), (17.9, 17), (600, 18)])
+    def test_first_consensus_is_later_where_keys_took_long(self, key_seconds: float, lead: int) -> None:
+        assert plan.lead(key_seconds) == lead
+        assert lead < plan.VOTING_INTERVAL  # or there would be one before
+        torrc = plan.patient_relay_torrc(1, lead)
+        assert f"TestingServerConsensusDownloadInitialDelay {lead + 1}\n" in torrc
+
     def test_everything_listens_on_loopback(self) -> None:
         torrc = plan.authority_torrc(1, 2, 3) + plan.client_torrc(4, 5) + plan.service_torrc(6)
         ports = [line for line in torrc.splitlines() if "Port " in line and not line.endswith(" 0")]

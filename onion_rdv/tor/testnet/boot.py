@@ -49,16 +49,18 @@ class Tors:
         for name in (*plan.AUTHORITIES, *self._relays, plan.SERVICE, plan.CLIENT):
             (self._directory / name).mkdir(mode=0o700)
         authority_ports = {self._directory / name: (ports.take(), ports.take()) for name in plan.AUTHORITIES}
+        begun = time.monotonic()
         authorities = make_authorities(channel, self._programs, authority_ports)
+        lead = plan.lead(time.monotonic() - begun)
         everywhere = plan.network_torrc(authorities)
         joining = plan.joining_torrc(authorities)
         self.torrc.write_text(joining)
-        first_consensus = int(time.time()) + plan.LEAD
+        first_consensus = int(time.time()) + lead
         for each in authorities:
             torrc = plan.authority_torrc(each.or_port, each.dir_port, first_consensus)
             self._add(each.name, everywhere + torrc)
         for name in self._relays:
-            self._add(name, everywhere + plan.patient_relay_torrc(ports.take()))
+            self._add(name, everywhere + plan.patient_relay_torrc(ports.take(), lead))
         service_control, client_control, client_socks = ports.take(), ports.take(), ports.take()
         self._add(plan.SERVICE, joining + plan.service_torrc(service_control))
         self._add(plan.CLIENT, joining + plan.client_torrc(client_socks, client_control))

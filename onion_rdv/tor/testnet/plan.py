@@ -20,7 +20,8 @@ CLIENT = "client"
 DEFAULT_RELAYS = 3
 BOOT_TIMEOUT = 150.0  # seconds; a boot takes about 16 where two processor cores have little else to do
 VOTING_INTERVAL = 20  # seconds; the same from the start, for onion services count their periods in it
-LEAD = 9  # seconds from the start to the first consensus; voted on 4 s before, when all relays have shown up
+LEAD = 9
+"""Seconds from the start to the first consensus, at least; voted on 4 s before, when all relays have shown up."""
 LOG = "tor.log"
 
 # No relay may stand out in its first seconds: if a single one is Stable, or the only one that has reported any
@@ -100,12 +101,21 @@ def relay_torrc(or_port: int) -> str:
     )
 
 
-def patient_relay_torrc(or_port: int) -> str:
-    """Write what makes a tor a relay that first asks for a consensus when there is one.
+def lead(key_seconds: float) -> int:
+    """Give how long the first consensus should be ahead where the authorities' keys took so long to make.
+
+    A machine that was slow with those, for it has other work, is slow with the start of the relays. One that is not
+    there when votes are cast is missed, and the network with it, for two more voting intervals.
+    """
+    return min(LEAD + int(key_seconds / 2), VOTING_INTERVAL - 2)
+
+
+def patient_relay_torrc(or_port: int, lead: int) -> str:
+    """Write what makes a tor a relay that first asks for a consensus when there is one, ``lead`` seconds from now.
 
     One that asks before is refused, and asks again ever more seldom.
     """
-    return relay_torrc(or_port) + f"TestingServerConsensusDownloadInitialDelay {LEAD + 1}\n"
+    return relay_torrc(or_port) + f"TestingServerConsensusDownloadInitialDelay {lead + 1}\n"
 
 
 def authority_torrc(or_port: int, dir_port: int, first_consensus: int) -> str:
