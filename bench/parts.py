@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 PATIENCE = 3.0
 """How many times as long as it should a part may take, and a minute."""
 
+BOOTING = 25.0
+"""Seconds that a private Tor network takes to boot and to end, about."""
+
 
 class Overdue(KeyboardInterrupt):
     """A part takes far too long: it is ended as Ctrl-C would end it, so it leaves no process behind either."""
@@ -67,7 +70,7 @@ def run(parts: Sequence[Part], network: Callable[[], AbstractContextManager[Any]
     for part in alone:
         _run_one(part, left, result)
     if together:
-        _say("booting a private Tor network, some 20 s")
+        _say(f"booting a private Tor network, some {BOOTING:.0f} s")
         with contextlib.ExitStack() as running:
             try:
                 given = running.enter_context(network())

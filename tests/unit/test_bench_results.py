@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import parts
 import pytest
 import report
 from parts import Part, at_most, choose, run
@@ -217,3 +218,11 @@ def test_where_nothing_draws_the_report_says_so(tmp_path: Path) -> None:
     (line,) = report.draw([CURVE], tmp_path / "plots", Path(sys.executable))  # which has no matplotlib
     assert "matplotlib" in line
     assert f"* {line}" in report.as_markdown(run([], no_network), [], [line])
+
+
+def test_all_parts_are_documented_and_fit_into_ten_minutes() -> None:
+    from run import PARTS
+
+    text = (ROOT / "docs" / "performance.md").read_text()
+    assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == [part.name for part in PARTS]
+    assert sum(part.seconds for part in PARTS) + parts.BOOTING < 600
