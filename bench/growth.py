@@ -1,9 +1,10 @@
 """What a fetch and a store cost as the store grows from 100 buckets to 100,000, in SQLite and in PostgreSQL.
 
-The cost is the time from one answer to the next, the best of three short looks in a round: what else goes on, on the
-machine and its disk, only adds to it. Fetches are of buckets that are not in memory, over 16 connections; stores come
-over as many, and one by one. What answers take of processors is told: of the server, and of all of PostgreSQL, but
-without computing buckets' links, which knows nothing of the store.
+The cost is the time until the answer, in the middle of all that were asked for in a short look, and of the best of
+three looks in a round: what else goes on, on the machine and its disk, only adds to it. Nothing but the store's size
+differs: fetches, over 16 connections, are of any of 100 buckets of it, and the server's own cache of buckets is off.
+Stores come over as many, and one by one. What fetches of any of 1,000 buckets take, more than SQLite's cache has room
+for, is told.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contender import Rendezvous
-from filled import FEW, MANY, make_postgres, make_sqlite, postgres_for_stores
-from harness import exact_seconds, in_turn, newest_thread, ratios, server, thread_seconds
+from filled import FEW, MANY, SAMPLE, make_postgres, make_sqlite, postgres_for_stores
+from harness import in_turn, ratios, server
 from load import new_exchanges, run
 from rows import Curve, Measured, Row, alone
 
@@ -34,6 +35,8 @@ AT_MOST = 1.15
 REQUESTS = {"fetch": ("fetch", 16), "store": ("store", 16), "store that comes alone": ("store", 1)}
 """What is asked, over how many connections."""
 
+_SPREAD = "of any of many"
+
 
 class Grown:
     """A server with a store of its own, in SQLite where no PostgreSQL is named."""
@@ -42,13 +45,9 @@ class Grown:
         self._rendezvous = Rendezvous(directory)
         self._postgres = postgres
         self._links: Sequence[bytes] = ()
-        self._process = self._linking = 0
-        self.processor: list[float] = []
-        """Microseconds of processors that an answer took, each time that it was asked."""
 
-    @contextlib.contextmanager
-    def running(self, size: int) -> Iterator[None]:
-        """Put so many buckets into the store, and run the server while the block runs."""
+    def command(self, size: int) -> list[str | Path]:
+        """Put so many buckets into the store; gives how to run the server."""
         where = []
         if self._postgres is None:
             self._links = make_sqlite(self._rendezvous.directory, size)
@@ -56,27 +55,14 @@ class Grown:
             database = asyncio.run(self._postgres.make_database())
             self._links = asyncio.run(make_postgres(database, size))
             where = ["--database", database]
-        with server(*self._rendezvous.command("--cached-buckets", "0", *where)) as self._process:
-            self._rendezvous.fill()
-            self._rendezvous.settle()
-            self._linking = newest_thread(self._process)  # a server starts it for its first bucket
-            yield
+        return self._rendezvous.command("--cached-buckets", "0", *where)
 
-    def cost(self, kind: str, connections: int, seconds: float) -> float:
-        """Ask for so long; gives the milliseconds from one answer to the next."""
-        before = self._used()
-        exchanges = new_exchanges(kind, connections, self._links)
+    def cost(self, kind: str, connections: int, seconds: float, different: int = FEW) -> float:
+        """Ask for so long, for so many different buckets; gives the milliseconds until an answer."""
+        exchanges = new_exchanges(kind, connections, self._links[:different])
         asked = run(str(self._rendezvous.socket), exchanges, seconds)
         self._rendezvous.settle()
-        self.processor.append(1e6 * (self._used() - before) / asked["answered"])
-        return 1000 * asked["seconds"] / asked["answered"]
-
-    def _used(self) -> float:
-        used = exact_seconds(self._process) - thread_seconds(self._process, self._linking)
-        for process in [] if self._postgres is None else self._postgres.processes():
-            with contextlib.suppress(OSError):  # of those that vacuum, one may have ended meanwhile
-                used += exact_seconds(process)
-        return used
+        return asked["median_ms"]
 
 
 class Measurement:
@@ -94,25 +80,27 @@ class Measurement:
         with contextlib.ExitStack() as running:
             grown = {size: Grown(directory / f"{kind}-{size}", postgres) for size in SIZES}
             for size, one in grown.items():
-                running.enter_context(one.running(size))
+                running.enter_context(server(*one.command(size)))
             for name, (request, connections) in REQUESTS.items():
                 asking = {
                     str(size): partial(one.cost, request, connections, self._seconds) for size, one in grown.items()
                 }
-                costs = in_turn(asking, self._rounds * LOOKS)
-                self._conclude(f"{name}, {kind}", costs)
-                self._tell(f"{name}, {kind}", grown)
+                if request == "fetch":
+                    asking[_SPREAD] = partial(grown[MANY].cost, request, connections, self._seconds, SAMPLE)
+                looks = in_turn(asking, self._rounds * LOOKS)
+                best = {one: [min(of_round) for of_round in _split(figures)] for one, figures in looks.items()}
+                self._conclude(f"{name}, {kind}", best)
 
     def _conclude(self, what: str, costs: Mapping[str, Sequence[float]]) -> None:
-        costs = {size: [min(looks) for looks in _split(figures)] for size, figures in costs.items()}
-        beside_few = ratios(costs[str(MANY)], costs[str(FEW)])
-        self.rows.append(Row(f"cost with {MANY:,} buckets / with {FEW}: {what}", beside_few, AT_MOST, "low"))
-        self.lines[what] = [(int(size), statistics.median(figures)) for size, figures in costs.items()]
-
-    def _tell(self, what: str, grown: Mapping[int, Grown]) -> None:
-        answers = ", ".join(f"{1000 / cost:,.0f} with {size:,}" for size, cost in self.lines[what])
-        used = ", ".join(f"{statistics.median(one.processor[-self._rounds * LOOKS :]):.0f}" for one in grown.values())
-        self.told.append(f"{what}: answers a second: {answers} buckets; processor time of one, in µs: {used}")
+        few = costs[str(FEW)]
+        name = f"cost with {MANY:,} buckets / with {FEW}: {what}"
+        self.rows.append(Row(name, ratios(costs[str(MANY)], few), AT_MOST, "low"))
+        self.lines[what] = [(size, statistics.median(costs[str(size)])) for size in SIZES]
+        times = ", ".join(f"{cost:.2f} with {size:,}" for size, cost in self.lines[what])
+        self.told.append(f"{what}: milliseconds until an answer: {times} buckets")
+        if _SPREAD in costs:
+            more = statistics.median(ratios(costs[_SPREAD], few))
+            self.told.append(f"{what}, of any of {SAMPLE:,} buckets out of {MANY:,}: {more:.2f} times the cost")
 
 
 def _split(figures: Sequence[float]) -> Iterator[Sequence[float]]:
@@ -132,7 +120,7 @@ def measure(seconds: float = 0.08, rounds: int = 5, directory: Path | None = Non
         "growth",
         title,
         "buckets in the store",
-        "milliseconds for an answer",
+        "milliseconds until an answer",
         measurement.lines,
         logarithmic=True,
     )

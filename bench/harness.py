@@ -115,7 +115,6 @@ def ratios(ours: Sequence[float], beside: Sequence[float]) -> list[float]:
 
 
 _TICK = os.sysconf("SC_CLK_TCK")
-_UTIME, _STARTTIME = 14 - 3, 22 - 3
 
 
 def processor_seconds(process: int) -> tuple[float, float]:
@@ -138,17 +137,6 @@ def exact_seconds(process: int) -> float:
     return time.clock_gettime((~process << 3) | 2)
 
 
-def thread_seconds(process: int, thread: int) -> float:
-    """Do the same for one thread, to the nanosecond, too."""
-    return int(Path(f"/proc/{process}/task/{thread}/schedstat").read_text().split()[0]) / 1e9
-
-
-def newest_thread(process: int) -> int:
-    """Give the id of the thread that a process started last."""
-    started = {int(thread.name): _fields(thread)[_STARTTIME] for thread in Path(f"/proc/{process}/task").iterdir()}
-    return max(started, key=lambda thread: int(started[thread]))
-
-
 def memory(process: int, what: str = "VmRSS") -> float:
     """Give the MiB that a process has now (VmRSS), or has had at most (VmHWM; proc(5))."""
     return int(Path(f"/proc/{process}/status").read_text().partition(f"{what}:")[2].split()[0]) / 1024
@@ -163,9 +151,5 @@ def family_seconds(process: int) -> float:
 
 def _times(place: Path) -> list[float]:
     """Read utime, stime and, of children that have ended, cutime and cstime."""
-    return [int(field) / _TICK for field in _fields(place)[_UTIME : _UTIME + 4]]
-
-
-def _fields(place: Path) -> list[str]:
-    """Read what follows the name of a process or thread in its ``stat``, which begins with field 3."""
-    return (place / "stat").read_text().rpartition(")")[2].split()
+    fields = (place / "stat").read_text().rpartition(")")[2].split()
+    return [int(field) / _TICK for field in fields[11:15]]

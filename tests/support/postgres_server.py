@@ -72,12 +72,6 @@ class PostgresServer:
         self.stop()
         shutil.rmtree(self.directory)
 
-    def processes(self) -> list[int]:
-        """Give the ids of all its processes."""
-        assert self._process is not None
-        main = self._process.pid
-        return [main, *map(int, Path(f"/proc/{main}/task/{main}/children").read_text().split())]
-
     def url(self, database: str) -> str:
         """Say how clients name a database."""
         return f"postgresql://onion@/{database}?host={self.directory}&port={self.port}"
