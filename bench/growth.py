@@ -1,7 +1,7 @@
 """What a fetch and a store cost as the store grows from 100 buckets to 100,000, in SQLite and in PostgreSQL.
 
 The cost is the time until the answer, in the middle of all that were asked for in a short look, and of the best of
-three looks in a round: what else goes on, on the machine and its disk, only adds to it. Nothing but the store's size
+five looks in a round: what else goes on, on the machine and its disk, only adds to it. Nothing but the store's size
 differs: fetches, over 16 connections, are of any of 100 buckets of it, and the server's own cache of buckets is off.
 Stores come over as many, and one by one. What fetches of any of 1,000 buckets take, more than SQLite's cache has room
 for, is told.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from postgres_server import PostgresServer
 
-LOOKS = 3
+LOOKS = 5
 SIZES = (FEW, 10_000, MANY)
 AT_MOST = 1.15
 
@@ -108,7 +108,7 @@ def _split(figures: Sequence[float]) -> Iterator[Sequence[float]]:
     return (figures[start : start + LOOKS] for start in range(0, len(figures), LOOKS))
 
 
-def measure(seconds: float = 0.08, rounds: int = 5, directory: Path | None = None) -> Measured:
+def measure(seconds: float = 0.05, rounds: int = 5, directory: Path | None = None) -> Measured:
     """Measure everything here in a minute; takes 4 GB of disk meanwhile."""
     measurement = Measurement(seconds, rounds)
     with tempfile.TemporaryDirectory(dir=directory) as place:
