@@ -42,7 +42,6 @@ from onion_rdv.protocol.exchange import (
     read_bucket,
     read_stored,
 )
-from onion_rdv.protocol.http import HEAD_END, check_beginning, read_head
 from onion_rdv.protocol.packed_link import pack, unpack
 
 KEYS: Final = EntryKeys(b"c" * 32, b"k" * 32, b"n" * 24)
@@ -146,22 +145,6 @@ def packed_link(data: bytes) -> bool:
         return False
     assert pack(read) == data
     assert ShortLink.parse(read.write()) == read
-    return True
-
-
-@harness
-def reply_head(data: bytes) -> bool:
-    """The head of a reply is refused in one way, or read, and was waited for while it came."""
-    head = data.partition(HEAD_END)[0]
-    try:
-        read = read_head(head)
-    except MalformedReply:
-        return False
-    for size in range(len(head) + 1):
-        check_beginning(head[:size])
-    assert 100 <= read.status <= 999
-    assert read.length >= 0
-    assert read.media_type == read.media_type.strip().lower()
     return True
 
 

@@ -25,21 +25,22 @@ from onion_rdv.protocol import DEFAULT_PORT, BucketId, decode_onion_address, enc
 from onion_rdv.protocol.exchange import (
     FETCH_PADDING_SIZE,
     FETCH_PATH,
-    REPLY_BODY_SIZE,
     STORE_PATH,
     fetch_body,
     read_bucket,
     read_stored,
     store_body,
 )
-from onion_rdv.protocol.http import HEAD_END, check_beginning, post, read_head
 from onion_rdv.protocol.onion import authority
 from onion_rdv.tor import socks as tor_socks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from onion_rdv.client.streams import Stream
     from onion_rdv.tor.socks import SocksPort
+
+    Post = Callable[[SocksPort, Stream, str, bytes, float | None], Awaitable[tuple[int, str, bytes]]]
 
 _PORT = re.compile("[1-9][0-9]{0,4}")
 
@@ -93,10 +94,12 @@ class RendezvousClient:
 
         A server that is busy is asked again within this time; ``tell`` is then told so in a few words.
         """
+        self._socks = socks
         self._server = server
         self._streams = Streams(socks, server.host, server.port)
         self._timeout = timeout
         self._tell = tell
+        self._posting: asyncio.Task[Post] | None = None
 
     @asynccontextmanager
     async def ahead(self, requests: int) -> AsyncIterator[None]:
@@ -106,6 +109,7 @@ class RendezvousClient:
         """
         for _ in range(requests):
             self._streams.open_ahead(tor_socks.share(self._timeout) or self._timeout)
+        self._load_aiohttp()
         try:
             yield
         finally:
@@ -180,48 +184,31 @@ class RendezvousClient:
         share = tor_socks.share(left)
         try:
             async with asyncio.timeout(left):
-                reader, writer = await self._streams.take(share or self._timeout)
+                posting = self._load_aiohttp()
+                stream = await self._streams.take(share or self._timeout)
                 try:
-                    writer.write(post(path, str(self._server), body))
-                    return await _read_reply(reader, share)
+                    post = await posting
+                    return await post(self._socks, stream, f"http://{self._server}{path}", body, share)
                 finally:
-                    await tor_socks.end_stream(writer)
+                    await tor_socks.end_stream(stream[1])
         except TimeoutError:
             raise ServerUnreachable(f"there was no reply within {self._timeout:.0f} seconds") from None
+
+    def _load_aiohttp(self) -> asyncio.Task[Post]:
+        """Begin to load what speaks HTTP, beside all that is waited for, if that was not done yet."""
+        if self._posting is None:
+            self._posting = asyncio.create_task(asyncio.to_thread(_load_post))
+        return self._posting
+
+
+def _load_post() -> Post:
+    from onion_rdv.client.posting import post
+
+    return post
 
 
 def _pause(tries: int) -> float:
     return _PAUSES[min(tries, len(_PAUSES) - 1)]
-
-
-async def _read_reply(reader: asyncio.StreamReader, silence: float | None) -> tuple[int, str, bytes]:
-    """Read a reply, but never more than one byte too much of its body.
-
-    Gives up a stream on which nothing arrives for ``silence`` seconds.
-    """
-    received = bytearray()
-    while (end := received.find(HEAD_END)) < 0:
-        check_beginning(received)
-        received += await _read_some(reader, silence, "before there was a reply")
-    head = read_head(bytes(received[:end]))
-    body = received[end + len(HEAD_END) :]
-    wanted = min(head.length, REPLY_BODY_SIZE + 1)
-    while len(body) < wanted:
-        body += await _read_some(reader, silence, "in the middle of the reply")
-    return head.status, head.media_type, bytes(body[:wanted])
-
-
-async def _read_some(reader: asyncio.StreamReader, silence: float | None, when: str) -> bytes:
-    try:
-        async with asyncio.timeout(silence):
-            piece = await reader.read(REPLY_BODY_SIZE)
-    except TimeoutError:
-        raise ReplyLost(f"the stream went silent {when}") from None
-    except OSError:
-        piece = b""
-    if not piece:
-        raise ReplyLost(f"the stream ended {when}")
-    return piece
 
 
 def _name_failure(error: StreamFailed) -> ServerUnreachable:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import secrets
 import time
 from contextlib import suppress
@@ -16,12 +17,12 @@ from dataclasses import dataclass
 from typing import Self
 
 from onion_rdv.errors import NoTor, SettingsError, StreamFailed
-from onion_rdv.tor.socks_request import CONNECT, RESOLVE, SUCCEEDED, NotSocks, ask
 
 DEFAULT_PORTS = (9050, 9150)
 """Where a system's tor and Tor Browser's tor listen on 127.0.0.1."""
 
 _LOOPBACK = "127.0.0.1"
+_RESOLVE = 0xF0  # tor's socks-extensions, section 2 "Name lookup"
 _EXAMPLE_ADDRESS = "192.0.2.1"  # RFC 5737; it is nobody's
 
 _REPLIES = {
@@ -51,6 +52,8 @@ _PAUSES = (0.5, 1, 2, 3)
 
 _SHORTEST_SHARE = 20.0
 """Seconds that a try gets at least, before it is given up for another one over another circuit."""
+
+_UNNAMED_CODE = re.compile(r"Invalid reply code: 0X([0-9A-F]{1,2})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,30 +100,22 @@ async def open_stream(
     Raises :class:`~onion_rdv.errors.StreamFailed`, or :class:`~onion_rdv.errors.NoTor` where nothing answers at the
     SOCKS port.
     """
-    try:
-        async with asyncio.timeout(timeout):
-            return await _open_stream(socks, host, port)
-    except TimeoutError:
-        raise StreamFailed(f"no answer within {timeout:.0f} seconds") from None
+    from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError, ProxyType
+    from python_socks.async_.asyncio.v2 import Proxy
 
-
-async def _open_stream(socks: SocksPort, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    username, password = fresh_credentials()
+    proxy = Proxy(ProxyType.SOCKS5, socks.host, socks.port, username, password, rdns=True)
     try:
-        reader, writer = await asyncio.open_connection(socks.host, socks.port)
-    except OSError:
+        stream = await proxy.connect(host, port, timeout=timeout)
+    except ProxyConnectionError:
         raise nothing_answers(socks) from None
-    opened = False
-    try:
-        answer = await ask(reader, writer, CONNECT, host, port, fresh_credentials())
-        opened = answer.code == SUCCEEDED
-    except (NotSocks, asyncio.IncompleteReadError, OSError):
-        raise StreamFailed("tor closed the stream without an answer") from None
-    finally:
-        if not opened:
-            writer.transport.abort()
-    if not opened:
-        raise _refused(answer.code)
-    return reader, writer
+    except ProxyTimeoutError:
+        raise StreamFailed(f"no answer within {timeout:.0f} seconds") from None
+    except ProxyError as error:
+        raise _refused(error) from None
+    except (asyncio.IncompleteReadError, ConnectionError):
+        raise _hung_up() from None
+    return stream.reader, stream.writer
 
 
 def share(left: float) -> float | None:
@@ -161,9 +156,21 @@ async def open_stream_patiently(
     return await open_stream(socks, host, port, deadline - time.monotonic())
 
 
-def _refused(code: int) -> StreamFailed:
-    """Turn the code of a SOCKS reply into plain words."""
-    return StreamFailed(_REPLIES.get(code, f"tor's SOCKS port answers with code {code}"), code=code)
+def _refused(error: Exception) -> StreamFailed:
+    """Turn a SOCKS refusal, as python-socks reports it, into plain words."""
+    code: int | None = getattr(error, "error_code", None)
+    if code is None:
+        # python-socks knows the codes of RFC 1928 only, and names tor's own in the text of its error.
+        unnamed = _UNNAMED_CODE.search(str(error))
+        code = int(unnamed[1], 16) if unnamed else None
+    if code is None:
+        return _hung_up()
+    return StreamFailed(_REPLIES.get(code, f"tor's SOCKS port answers with code {int(code)}"), code=int(code))
+
+
+def _hung_up() -> StreamFailed:
+    """Say that a SOCKS port ended a connection before it had answered, as that of a tor does that ends itself."""
+    return StreamFailed("tor closed the stream without an answer")
 
 
 def nothing_answers(socks: SocksPort) -> NoTor:
@@ -191,11 +198,17 @@ async def is_tor(socks: SocksPort, timeout: float = 5) -> bool:
 
 
 async def _resolves(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-    try:
-        answer = await ask(reader, writer, RESOLVE, _EXAMPLE_ADDRESS, 0, fresh_credentials())
-    except NotSocks:
+    writer.write(b"\x05\x01\x02")  # version 5, one method: user name and password
+    if await reader.readexactly(2) != b"\x05\x02":
         return False
-    return answer == (SUCCEEDED, ipaddress.ip_address(_EXAMPLE_ADDRESS).packed)
+    username, password = (text.encode() for text in fresh_credentials())
+    writer.write(b"\x01" + bytes([len(username)]) + username + bytes([len(password)]) + password)
+    if await reader.readexactly(2) != b"\x01\x00":
+        return False
+    name = _EXAMPLE_ADDRESS.encode()
+    writer.write(bytes([5, _RESOLVE, 0, 3, len(name)]) + name + b"\0\0")
+    answer = await reader.readexactly(10)
+    return answer[:4] == b"\x05\x00\x00\x01" and answer[4:8] == ipaddress.ip_address(_EXAMPLE_ADDRESS).packed
 
 
 async def named_socks(text: str) -> SocksPort:
