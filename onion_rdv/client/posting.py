@@ -6,7 +6,7 @@ while a circuit is being built.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -48,7 +48,7 @@ class _Connector(ProxyConnector):
         reader.feed_eof()  # what came before anything was asked for is all that it has now
         if early := await reader.read():
             protocol.data_received(early)
-        return writer.transport, protocol
+        return cast("asyncio.Transport", writer.transport), protocol
 
 
 async def post(
