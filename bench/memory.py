@@ -40,7 +40,7 @@ CONNECTIONS = 16
 MORE = 25.0
 """MiB that a server may have more than the bare one."""
 
-FLAT = 1.2
+FLAT = 1.15
 """Times as much as with few buckets that it may have with many, which fill what caches a few do not."""
 
 LOOK_EVERY = 0.01

@@ -36,7 +36,7 @@ _PRAGMAS = (
     "synchronous = FULL",  # a commit has reached the disk before it is over
     "secure_delete = ON",
     "wal_autocheckpoint = 0",
-    "cache_size = -8000",  # KiB: the upper pages of every index; the system's own cache has the rest
+    "cache_size = -6000",  # KiB: the upper pages of every index; the system's own cache has the rest
     "temp_store = MEMORY",
     "trusted_schema = OFF",
 )

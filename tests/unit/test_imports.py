@@ -76,3 +76,28 @@ from cryptography.hazmat.backends.openssl.backend import backend
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def test_others_can_load_cryptography_while_the_control_port_is_loaded() -> None:
+    script = """
+import builtins, sys, threading
+wanted, loaded = threading.Event(), threading.Event()
+def load():
+    wanted.wait(60)
+    from cryptography.hazmat.backends.openssl.backend import backend
+    loaded.set()
+other = threading.Thread(target=load, daemon=True)
+other.start()
+find = builtins.__import__
+def importing(name, *rest):
+    if name == "cryptography.hazmat.backends.openssl.backend" and threading.current_thread() is not other:
+        wanted.set()
+        assert loaded.wait(60)
+    return find(name, *rest)
+builtins.__import__ = importing
+import onion_rdv.tor.control.opening
+assert wanted.is_set()
+other.join()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr

@@ -7,29 +7,44 @@ x25519. That is seven MiB in every server, and takes longer than tor needs to an
 from __future__ import annotations
 
 import sys
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_ASKED_FOR: Final = "cryptography.hazmat.backends.openssl.backend"
+_ASKED_FOR: Final = "cryptography"
+
+
+class _Missing:
+    """A finder (see sys.meta_path) that has one package look as if it were not installed, for one thread.
+
+    Others may import at the same time, and want it.
+    """
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+        self._thread = threading.get_ident()
+
+    def find_spec(self, name: str, _path: object, _target: object = None) -> None:
+        """Refuse that package, and leave every other one to the finders that come next."""
+        if name == self._module and threading.get_ident() == self._thread:
+            raise ModuleNotFoundError(name)
 
 
 @contextmanager
-def _not_to_be_found(module: str) -> Iterator[None]:
-    """Let a module that nobody has imported look as if it were not installed, while the block runs."""
-    if module in sys.modules:
-        yield
-        return
-    sys.modules[module] = None  # type: ignore[assignment]  # that is what importing goes by
+def _without(module: str) -> Iterator[None]:
+    """Have a package look as if it were not installed while the block runs, unless it is loaded already."""
+    missing = _Missing(module)
+    sys.meta_path.insert(0, missing)
     try:
         yield
     finally:
-        del sys.modules[module]
+        sys.meta_path.remove(missing)
 
 
-with _not_to_be_found(_ASKED_FOR):
+with _without(_ASKED_FOR):
     import stem
     import stem.connection
     import stem.control
