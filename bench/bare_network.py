@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import re
-import socket
 import subprocess
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bare_tor import running
+from harness import free_port
 
 from onion_rdv.tor.testnet import plan
 
@@ -33,16 +33,9 @@ class BareNetwork:
     cookie: Path
 
 
-def _free_port() -> int:
-    with socket.socket() as any_free:
-        any_free.bind(("127.0.0.1", 0))
-        port: int = any_free.getsockname()[1]
-        return port
-
-
 def _make_authorities(directory: Path) -> list[plan.Authority]:
     """Make the authorities' keys; all programs run at once."""
-    ports = {directory / name: (_free_port(), _free_port()) for name in plan.AUTHORITIES}
+    ports = {directory / name: (free_port(), free_port()) for name in plan.AUTHORITIES}
     jobs = []
     for place, (or_port, dir_port) in ports.items():
         keys = place / "keys"
@@ -83,9 +76,9 @@ def bare_network(directory: Path) -> Iterator[BareNetwork]:
     first_consensus = int(time.time()) + plan.LEAD
     torrcs = {
         each.name: plan.authority_torrc(each.or_port, each.dir_port, first_consensus) for each in authorities
-    } | {name: plan.patient_relay_torrc(_free_port(), plan.LEAD) for name in relays}
+    } | {name: plan.patient_relay_torrc(free_port(), plan.LEAD) for name in relays}
     torrcs = {name: plan.network_torrc(authorities) + torrc for name, torrc in torrcs.items()}
-    control, client_control, socks = (_free_port() for _ in range(3))
+    control, client_control, socks = (free_port() for _ in range(3))
     joining = plan.joining_torrc(authorities)
     torrcs[plan.SERVICE] = joining + plan.service_torrc(control)
     torrcs[plan.CLIENT] = joining + plan.client_torrc(socks, client_control)

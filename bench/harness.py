@@ -48,6 +48,13 @@ def _wait(ready: Callable[[], bool], process: subprocess.Popen[str]) -> None:
         time.sleep(0.05)
 
 
+def free_port() -> int:
+    """Give a port on 127.0.0.1 at which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def answers(address: Path | int) -> bool:
     """Tell whether somebody listens on a Unix socket, or at a port on 127.0.0.1."""
     is_port = isinstance(address, int)

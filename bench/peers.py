@@ -6,7 +6,6 @@ import contextlib
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import BENCH, answers, server
+from harness import BENCH, answers, free_port, server
 
 from onion_rdv.protocol.exchange import REPLY_BODY_SIZE
 
@@ -54,9 +53,7 @@ def find_twist() -> str | None:
 @contextlib.contextmanager
 def mailbox_server(twist: str, directory: Path) -> Iterator[Peer]:
     """Run the mailbox server with its own SQLite in a file, and without its log of requests."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     command = [twist, "--log-file", "/dev/null", "wormhole-mailbox", "--port", f"tcp:{port}:interface=127.0.0.1"]
     command += ["--channel-db", str(directory / "mailbox.sqlite"), "--blur-usage", "3600"]
     with server(*command, ready=partial(answers, port)) as process:
