@@ -113,13 +113,21 @@ def _section(heading: str, lines: Sequence[str]) -> Iterator[str]:
 def machine() -> Iterator[tuple[str, str]]:
     """Say when and where this is, as far as it matters to the figures."""
     yield "date", dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    yield "version", _said_by("git", "-C", str(BENCH), "describe", "--always", "--dirty") or "unknown"
+    yield "version", _commit() or "unknown"
     yield "processor", f"{_processor()}, {len(os.sched_getaffinity(0))} cores of it"
     yield "load when it ended (1, 5, 15 minutes)", " ".join(f"{load:.1f}" for load in os.getloadavg())
     yield "system", f"{platform.system()} {platform.release()}"
     yield "Python", platform.python_version()
     yield "tor", _version(_said_by("tor", "--version"))
     yield "SQLite", sqlite3.sqlite_version
+
+
+def _commit() -> str:
+    """Name the commit; what a run writes itself does not count as a change to it."""
+    git = ("git", "-C", str(BENCH.parent))
+    written = [f":!{BENCH.name}/{name}" for name in ("results.json", "results.md", PLOTS)]
+    changed = _said_by(*git, "status", "--porcelain", "--untracked-files=no", "--", ".", *written)
+    return _said_by(*git, "describe", "--always") + (", changed" if changed else "")
 
 
 def _processor() -> str:
