@@ -78,7 +78,9 @@ def _lines(run: Run, curves: Sequence[Curve], undrawn: Sequence[str]) -> Iterato
     for found in run.measured.values():
         yield from map(_table_row, found.rows)
     told = {name: [line for line in found.told if not _missing(line)] for name, found in run.measured.items()}
-    missing = [line for found in run.measured.values() for line in found.told if _missing(line)]
+    missing = [
+        line.removeprefix(NOT_MEASURED) for found in run.measured.values() for line in found.told if _missing(line)
+    ]
     yield from _section("What else was seen", _told_lines(told))
     yield from _section("What could not be measured", [f"* {line}" for line in [*missing, *undrawn]])
     pictures = [f"![{curve.title}: {curve.y}, by {curve.x}.]({PLOTS}/{curve.name}.svg)" for curve in curves]
