@@ -30,6 +30,7 @@ STYLES = (
 )
 """For the first line, the second …: they differ in colour, mark and dashes, so that colour is never all."""
 
+OURS = "onion-rdv"
 POINTS = 72  # to the inch
 LEFT, PLOT, HEIGHT = 64, 400, 324
 A_LETTER = 7.2  # of a line's name, which stands to the right of the plot
@@ -61,8 +62,9 @@ def draw(curve: Curve, path: Path) -> None:
     width = LEFT + PLOT + names + 24
     figure, axes = plt.subplots(figsize=(width / POINTS, HEIGHT / POINTS))
     ends = []
-    for (name, points), (colour, mark, dashes) in zip(curve.lines.items(), STYLES * len(curve.lines), strict=False):
-        xs, ys = zip(*sorted(points), strict=True)
+    lines = sorted(curve.lines, key=lambda name: name != OURS)  # the same style in every picture
+    for name, (colour, mark, dashes) in zip(lines, STYLES * len(lines), strict=False):
+        xs, ys = zip(*sorted(curve.lines[name]), strict=True)
         axes.plot(xs, ys, color=colour, marker=mark, linestyle=dashes, linewidth=2, markersize=6)
         ends.append((name, colour, xs[-1], ys[-1]))
     axes.set_title(curve.title, loc="left", fontsize=13, fontweight="bold")
