@@ -16,7 +16,7 @@ import parts
 import pytest
 import report
 from parts import Part, at_most, choose, run
-from rows import NOT_MEASURED, Curve, Measured, Row
+from rows import NOT_MEASURED, Curve, Measured, Row, alone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -218,6 +218,24 @@ def test_where_nothing_draws_the_report_says_so(tmp_path: Path) -> None:
     (line,) = report.draw([CURVE], tmp_path / "plots", Path(sys.executable))  # which has no matplotlib
     assert "matplotlib" in line
     assert f"* {line}" in report.as_markdown(run([], no_network), [], [line])
+
+
+def test_a_part_alone_takes_its_numbers_as_options(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def measure(network: str, rounds: int = 3, seconds: float = 1.0, directory: Path | None = None) -> Measured:
+        assert network == "a network"
+        return Measured([LOW if rounds == 3 else HIGH], [f"{seconds} s in {directory}"])
+
+    for options, code in (([], 0), (["--rounds", "2", "--seconds", "0.5", "--directory", "there"], 1)):
+        monkeypatch.setattr(sys, "argv", ["part", *options])
+        with pytest.raises(SystemExit) as ended:
+            alone(measure, no_network)
+        assert ended.value.code == code
+    said = capsys.readouterr().out
+    assert "1.0 s in None" in said
+    assert "0.5 s in there" in said
+    assert re.search(r"at least 0\.35 +NO$", said, re.MULTILINE)
 
 
 def test_all_parts_are_documented_and_fit_into_ten_minutes() -> None:
