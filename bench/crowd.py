@@ -1,7 +1,8 @@
 """Many clients at once over the private network, each request on a circuit of its own: our server beside a bare one.
 
-Both are onion services of one tor, with the same settings. Nearly all of the work is done by the tors of client,
-relays and service, which share this machine's processors; so the ratio says what the server adds to that.
+Both are onion services of one tor, with the same settings. The tors of client, relays and service share this
+machine's processors with the server, and keep them busy; so how many answers come in a second is what one of them
+costs all of these together.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contender import Rendezvous
-from harness import BENCH, in_turn, server
+from harness import BENCH, family_seconds, in_turn, processor_seconds, server
 from introductions import CLIENTS, FAILURES, fetch
 from network import private_network, published, serving
 from rows import Measured, Row, alone
@@ -35,6 +36,7 @@ from onion_rdv.protocol.exchange import (
     STORE_PATH,
     fetch_body,
 )
+from onion_rdv.tor.control import connect
 from onion_rdv.tor.socks import SocksPort
 
 if TYPE_CHECKING:
@@ -44,12 +46,16 @@ if TYPE_CHECKING:
 
 AT_LEAST = 0.95
 
+_REST = 0.5
+"""Seconds in which all tors hear that circuits are closed."""
+
 
 @dataclass(frozen=True)
 class Contender:
-    """An onion service, what each client asks of it, and how a good reply begins."""
+    """An onion service, the process behind it, what each client asks of it, and how a good reply begins."""
 
     address: str
+    process: int
     path: str
     body: Callable[[], bytes]
     status: str
@@ -72,38 +78,63 @@ def _random_body() -> bytes:
 
 
 class Crowd:
-    """The clients; they count those of their requests that failed."""
+    """The clients; they note what an answer costs, and count those of their requests that failed."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, answers: int) -> None:
+        self.costs: dict[Contender, list[float]] = {}
+        """Seconds of a processor that all tors and the server need for an answer."""
         self.failed = 0
         self._socks = SocksPort.parse(network.client_socks)
+        self._control = network.client_control
+        self._tors = network.keeper_pid
+        self._answers = answers
 
-    def answers_a_second(self, contender: Contender, answers: int) -> float:
-        """Have all of them ask one contender, again and again, until so many answers have come."""
-        return asyncio.run(self._ask(contender, answers))
+    def ask(self, contender: Contender) -> float:
+        """Have all of them ask one contender, again and again; gives answers a second."""
+        before = self._busy(contender)
+        times = asyncio.run(self._ask(contender))
+        self.costs.setdefault(contender, []).append((self._busy(contender) - before) / len(times))
+        asyncio.run(self._close_circuits())
+        return self._answers / times[self._answers - 1]
 
-    async def _ask(self, contender: Contender, answers: int) -> float:
+    def _busy(self, contender: Contender) -> float:
+        """Give the processor seconds of all tors and the server."""
+        return family_seconds(self._tors) + sum(processor_seconds(contender.process))
+
+    async def _ask(self, contender: Contender) -> list[float]:
+        """Give after how many seconds each answer came; the last ones are those that were still under way."""
         times: list[float] = []
+        begun = time.perf_counter()
 
         async def client() -> None:
-            while len(times) < answers:
+            while len(times) < self._answers:
                 try:
                     await contender.ask(self._socks)
                 except FAILURES:
                     self.failed += 1
                 else:
-                    times.append(time.perf_counter())
+                    times.append(time.perf_counter() - begun)
 
-        begun = time.perf_counter()
         await asyncio.gather(*(client() for _ in range(CLIENTS)))
-        return answers / (times[answers - 1] - begun)
+        return times
+
+    async def _close_circuits(self) -> None:
+        """Close the circuits that were used: tor keeps them for ten minutes, and is the slower the more it has."""
+        async with await connect(self._control) as control:
+            for circuit in (await control.info("circuit-status")).splitlines():
+                if "PURPOSE=HS_CLIENT_" in circuit:
+                    await control.msg(f"CLOSECIRCUIT {circuit.split()[0]}")
+        await asyncio.sleep(_REST)
 
 
 @contextmanager
 def _bare(network: Network, place: Path) -> Iterator[Contender]:
     path = place / "bare"
-    with server(sys.executable, BENCH / "bare.py", path), published(network, path, proof_of_work=True) as address:
-        yield Contender(address, FETCH_PATH, _random_body, "200", _reply_size(path))
+    with (
+        server(sys.executable, BENCH / "bare.py", path) as process,
+        published(network, path, proof_of_work=True) as address,
+    ):
+        yield Contender(address, process, FETCH_PATH, _random_body, "200", _reply_size(path))
 
 
 def _reply_size(path: Path) -> int:
@@ -122,19 +153,22 @@ def _ours(network: Network, place: Path) -> Iterator[tuple[Contender, Contender]
     """Run the server; gives it to fetch from and to store with."""
     target = Rendezvous(place / "ours")
     options = ["--state-dir", place / "state", "--listen", target.socket, "--max-new-buckets", "0"]
-    with serving(network, place, *map(str, options)) as (address, _):
+    with serving(network, place, *map(str, options)) as (address, process):
         link = bucket_link(target.store(), decode_onion_address(address))
         target.settle()
 
         def fetch_of_it() -> bytes:
             return fetch_body(link, secrets.token_bytes(FETCH_PADDING_SIZE))
 
-        yield Contender(address, FETCH_PATH, fetch_of_it, "200"), Contender(address, STORE_PATH, _random_body, "201")
+        yield (
+            Contender(address, process, FETCH_PATH, fetch_of_it, "200"),
+            Contender(address, process, STORE_PATH, _random_body, "201"),
+        )
 
 
 def measure(network: Network, rounds: int = 4, answers: int = 64) -> Measured:
-    """Measure everything here in some 35 seconds."""
-    crowd = Crowd(network)
+    """Measure everything here in some 45 seconds."""
+    crowd = Crowd(network, answers)
     with (
         tempfile.TemporaryDirectory() as place,
         _bare(network, Path(place)) as bare,
@@ -142,20 +176,21 @@ def measure(network: Network, rounds: int = 4, answers: int = 64) -> Measured:
     ):
         contenders = {"bare": bare, "fetches": fetches, "stores": stores}
         for contender in contenders.values():  # the client has the descriptor after that
-            crowd.answers_a_second(contender, CLIENTS)
+            crowd.ask(contender)
+        crowd.costs.clear()
         crowd.failed = 0
-        rates = in_turn(
-            {name: partial(crowd.answers_a_second, each, answers) for name, each in contenders.items()}, rounds
-        )
+        rates = in_turn({name: partial(crowd.ask, each) for name, each in contenders.items()}, rounds)
     rows = []
     for name in ("fetches", "stores"):
         ratios = [ours / bare for ours, bare in zip(rates[name], rates["bare"], strict=True)]
         rows.append(
             Row(f"{name} by {CLIENTS} clients at once over Tor / a bare onion service", ratios, AT_LEAST, "high")
         )
+    fast = ", ".join(f"{name} {statistics.median(each):.1f}" for name, each in rates.items())
+    dear = ", ".join(f"{name} {1000 * statistics.median(crowd.costs[each]):.1f}" for name, each in contenders.items())
     told = [
-        f"answers a second over Tor, {CLIENTS} clients at once, a circuit for each request: "
-        + ", ".join(f"{name} {statistics.median(each):.1f}" for name, each in rates.items())
+        f"answers a second over Tor, {CLIENTS} clients at once, a circuit for each request: {fast}",
+        f"ms of a processor for each of these, all tors and the server: {dear}",
     ]
     if crowd.failed:
         told.append(f"{crowd.failed} requests of all these had no answer")

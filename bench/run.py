@@ -40,7 +40,7 @@ PARTS = (
     Part("reunion", 70, reunion.measure),
     Part("flood", 40, flood.measure),
     Part("introduction_way", 45, introduction_way.measure, on_network=True),
-    Part("crowd", 35, crowd.measure, on_network=True),
+    Part("crowd", 45, crowd.measure, on_network=True),
     Part("publishing", 80, publishing.measure, on_network=True),
 )
 
