@@ -59,6 +59,8 @@ class RecordingSocks:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.close()
+        for _ in range(5):  # turns of the event loop, until those are served, and so ended, who have just been let in
+            await asyncio.sleep(0)
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
