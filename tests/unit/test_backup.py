@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import time
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -270,14 +270,18 @@ async def test_a_backup_that_is_ended_in_the_middle_leaves_the_older_one(
     above = tmp_path / "above"
     above.mkdir()
     (above / "backup").write_bytes(b"older")
-    is_given, goes_on = asyncio.Event(), asyncio.Event()
+    is_given, goes_on, is_over = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def slowly() -> AsyncGenerator[Record]:
-        async for record in stopped_server(places):
-            if isinstance(record, Marks):  # the last one
-                is_given.set()
-                await goes_on.wait()
-            yield record
+        try:
+            async with aclosing(stopped_server(places)) as records:
+                async for record in records:
+                    if isinstance(record, Marks):  # the last one
+                        is_given.set()
+                        await goes_on.wait()
+                    yield record
+        finally:
+            is_over.set()
 
     words = ("backup", "above/backup", "--admin-socket", "socket", "--passphrase-file", "passphrase")
     face = AdminFace(backup_routes(slowly))
@@ -292,6 +296,7 @@ async def test_a_backup_that_is_ended_in_the_middle_leaves_the_older_one(
         assert [file.name for file in above.iterdir()] == ["backup"]
         assert (above / "backup").read_bytes() == b"older"
         goes_on.set()
+        await is_over.wait()  # one can read the file of a stopped server at a time
         made = await write_backup(read_records(AdminClient(tmp_path / "socket")), above / "backup", PASSPHRASE)
         assert made.buckets == len(set(buckets)), "the server gives another one"
     finally:

@@ -61,7 +61,9 @@ async def test_a_busy_server_is_asked_again_with_everything_new() -> None:
         assert len([words for words in said if "busy" in words]) == 4
         assert len(server.requests) == 6
         assert len({request[-ENTRY_SIZE:] for request in server.requests}) == 6, "no entry and no padding twice"
-        assert len({request.credentials for request in proxy.connects}) == 6, "and no circuit"
+        circuits = [request.credentials for request in proxy.connects]
+        assert len(set(circuits)) == len(circuits), "and no circuit"
+        assert len(circuits) in {6, 7}, "where the second of those built ahead stood already, it was given up"
 
         server.twist_fetched = busy_at(0, 1)
         said.clear()
