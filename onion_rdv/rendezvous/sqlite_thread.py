@@ -258,8 +258,8 @@ class FileThread:
             erased = dict(file.erase(until, _ERASED_AT_ONCE))
         self._links = {link: made for link, made in self._links.items() if made.key not in erased}
         self._report(Outcome(erased=[link for link in erased.values() if link is not None]))
-        self.buckets -= len(erased)
         self._oldest = file.oldest()
+        self.buckets -= len(erased)
         self._in_a_hurry = self._oldest is not None and self._oldest <= until
         self._forget_by = time.monotonic()
         file.shrink(_PAGES_AT_ONCE)

@@ -23,13 +23,15 @@ _REPLY_SIZE = 10  # to a request, where the address in it is of 4 bytes; tor's i
 class WatchedSocks:
     """What stands before the port ``behind``; ``requests`` are those that were made, in their order.
 
-    ``before_first_words`` is called with the number of a stream, from 1, when the first bytes of the host have come
-    and before they are passed on; the stream ends there where it raises ConnectionError.
+    ``before_first_words`` is called when the first bytes of a host have come and before they are passed on, with the
+    number of streams, this one among them, in which that happened; the stream ends there where it raises
+    ConnectionError.
     """
 
     behind: SocksPort
     before_first_words: Callable[[int], None] = lambda _: None
     requests: list[Request] = field(default_factory=list)
+    answered: int = 0
 
     @property
     def connects(self) -> list[Request]:
@@ -69,13 +71,13 @@ class WatchedSocks:
             host = str(ipaddress.ip_address(await _read(reader, to_tor, 4 if kind == 1 else 16)))
         port = int.from_bytes(await _read(reader, to_tor, 2))
         self.requests.append(Request((username, password), command, kind, host, port))
-        number = len(self.connects)
         sending = asyncio.create_task(copy(reader, to_tor))
         try:
             await _read(tor, writer, _REPLY_SIZE)
             words = await tor.read(65536)
             if words and command == CONNECT:
-                self.before_first_words(number)
+                self.answered += 1
+                self.before_first_words(self.answered)
             writer.write(words)
             await copy(tor, writer)
         finally:

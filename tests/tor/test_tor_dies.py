@@ -64,7 +64,7 @@ async def env(network: Network, tmp_path: Path) -> AsyncIterator[dict[str, str]]
 
 @asynccontextmanager
 async def doomed(network: Network, directory: Path, *, in_stream: int = 0) -> AsyncIterator[Doomed]:
-    """Run a tor that is killed when it gets the first bytes of an answer in its n-th stream, or by hand.
+    """Run a tor that is killed when it gets the first bytes of an answer for the n-th time, or by hand.
 
     Afterwards it must be dead, and its clients must have asked nobody but it.
     """
