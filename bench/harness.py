@@ -21,6 +21,14 @@ BENCH = Path(__file__).parent
 _Figure = TypeVar("_Figure")
 
 
+def said_by(*command: str) -> str:
+    """Give what a command prints, whether or not it is content; nothing where there is no such command."""
+    try:
+        return subprocess.run(command, check=False, capture_output=True, text=True).stdout.strip()
+    except OSError:
+        return ""
+
+
 @contextlib.contextmanager
 def server(*command: str | Path, ready: Callable[[], bool] | None = None) -> Iterator[int]:
     """Run a server, and give its process id; it is ready when ``ready`` says so, or when it prints a line."""

@@ -6,14 +6,13 @@ import contextlib
 import os
 import pwd
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import BENCH, answers, free_port, server
+from harness import BENCH, answers, free_port, said_by, server
 
 from onion_rdv.protocol.exchange import REPLY_BODY_SIZE
 
@@ -100,8 +99,3 @@ def nginx_server(nginx: str, directory: Path) -> Iterator[Peer]:
     path = place / "socket"
     with server(nginx, "-c", settings, "-e", place / "errors", ready=partial(answers, path)) as process:
         yield Peer(process, "get", path)
-
-
-def said_by(*command: str) -> str:
-    """Give what a command prints, whether or not it is content."""
-    return subprocess.run(command, check=False, capture_output=True, text=True).stdout.strip()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib
 from pathlib import Path
 
 from onion_rdv.rendezvous.cache import DEFAULT_CACHED_BUCKETS
@@ -29,10 +28,7 @@ def main() -> None:
     parser.add_argument("--database", help="the URL of a PostgreSQL database, in place of a file in the directory")
     parser.add_argument("--cached-buckets", type=int, default=DEFAULT_CACHED_BUCKETS)
     parser.add_argument("--onion-key", type=bytes.fromhex, default=ONION_KEY, help="in hexadecimal")
-    parser.add_argument("--uvloop", action="store_true")
     options = parser.parse_args()
-    if options.uvloop:
-        importlib.import_module("uvloop").install()  # no dependency; see NOTES.md
     asyncio.run(serve(options.directory, options.database, options.cached_buckets, options.onion_key))
 
 

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness import BENCH, said_by
 from parts import times
 from rows import NOT_MEASURED
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from parts import Run
     from rows import Curve, Row
 
-BENCH = Path(__file__).parent
 DRAWING_PYTHON = BENCH.parent / ".venv-bench" / "bin" / "python"
 PLOTS = "plots"
 INTRODUCTION = """\
@@ -120,7 +120,7 @@ def machine() -> Iterator[tuple[str, str]]:
     yield "load when it ended (1, 5, 15 minutes)", " ".join(f"{load:.1f}" for load in os.getloadavg())
     yield "system", f"{platform.system()} {platform.release()}"
     yield "Python", platform.python_version()
-    yield "tor", _version(_said_by("tor", "--version"))
+    yield "tor", _version(said_by("tor", "--version"))
     yield "SQLite", sqlite3.sqlite_version
 
 
@@ -128,8 +128,8 @@ def _commit() -> str:
     """Name the commit; what a run writes itself does not count as a change to it."""
     git = ("git", "-C", str(BENCH.parent))
     written = [f":!{BENCH.name}/{name}" for name in ("results.json", "results.md", PLOTS)]
-    changed = _said_by(*git, "status", "--porcelain", "--untracked-files=no", "--", ".", *written)
-    return _said_by(*git, "describe", "--always") + (", changed" if changed else "")
+    changed = said_by(*git, "status", "--porcelain", "--untracked-files=no", "--", ".", *written)
+    return said_by(*git, "describe", "--always") + (", changed" if changed else "")
 
 
 def _processor() -> str:
@@ -140,10 +140,3 @@ def _processor() -> str:
 def _version(said: str) -> str:
     found = re.search(r"[0-9]+(\.[0-9]+)+", said)
     return found[0] if found else "not installed"
-
-
-def _said_by(*command: str) -> str:
-    try:
-        return subprocess.run(command, check=False, capture_output=True, text=True).stdout.strip()
-    except OSError:
-        return ""

@@ -25,6 +25,7 @@ import reunion
 import server
 import start
 import store_kinds
+from harness import BENCH
 from network import private_network
 from parts import Part, choose, run, times
 from rows import show
@@ -58,7 +59,7 @@ def main() -> None:
         done = run(parts, private_network)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
-    directory = report.BENCH.parent / "build" / "bench" if names else report.BENCH
+    directory = BENCH.parent / "build" / "bench" if names else BENCH
     undrawn = report.write(done, directory)
     show(row for found in done.measured.values() for row in found.rows)
     print(*(line for found in done.measured.values() for line in found.told), *undrawn, sep="\n")

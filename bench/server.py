@@ -18,8 +18,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from contender import Rendezvous
-from harness import BENCH, family_seconds, group_commit, in_turn, load, loaded, messaging_load, ratios, server
-from peers import Peer, bare_handler, find_nginx, find_twist, mailbox_server, nginx_server, said_by
+from harness import (
+    BENCH,
+    family_seconds,
+    group_commit,
+    in_turn,
+    load,
+    loaded,
+    messaging_load,
+    ratios,
+    said_by,
+    server,
+)
+from peers import Peer, bare_handler, find_nginx, find_twist, mailbox_server, nginx_server
 from rows import NOT_MEASURED, Curve, Measured, Row, alone
 
 if TYPE_CHECKING:
