@@ -7,7 +7,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from stores import Clock, OpenStore, an_entry, cheap_link, until_closed, until_kept
 
 from onion_rdv.errors import StoreError
@@ -29,6 +29,9 @@ class StoreMachine(RuleBasedStateMachine):
 
     A test makes a subclass that says where stores are (``directory``) and how they are opened. Where several servers
     share a store, any of them may be asked.
+
+    What is drawn must not depend on what the store has: where something goes wrong in the middle of a step, how much
+    was stored by then is another thing each time, and hypothesis wants the same draws from the same sequence.
     """
 
     WINDOW, LIFETIME = 100, 1000
@@ -133,10 +136,11 @@ class StoreMachine(RuleBasedStateMachine):
     async def fetched(self, bucket_id: BucketId, server: int) -> bytes | None:
         return await self.server(server).fetch(cheap_link(bucket_id))
 
-    @precondition(lambda self: self.used)
-    @rule(data=st.data(), server=st.integers(0, 1))
-    def fetch(self, data: st.DataObject, server: int) -> None:
-        bucket_id = data.draw(st.sampled_from(sorted(self.used)))
+    @rule(which=st.integers(0, 1000), server=st.integers(0, 1))
+    def fetch(self, which: int, server: int) -> None:
+        if not self.used:
+            return
+        bucket_id = sorted(self.used)[which % len(self.used)]
         bucket = self.run(self.fetched(bucket_id, server))
         assert (bucket is None) == (bucket_id not in self.buckets)
         assert bucket is None or self.buckets[bucket_id] <= set(entries(bucket))
