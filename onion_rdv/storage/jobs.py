@@ -43,7 +43,7 @@ class Jobs(Generic[_Job]):
         self._has_others = False  # whether there are some for which nothing has to be written
         self._enough = threading.Condition(threading.Lock())
         self._wanted = 0  # the taker is woken when so many have to be written
-        self._last_writes = 0  # how many the last transaction had, and how long it took
+        self._expected = 0  # how many there may be soon after the last transaction, and how long that one took
         self._last_duration = 0.0
 
     def put(self, job: _Job) -> None:
@@ -72,8 +72,8 @@ class Jobs(Generic[_Job]):
         return jobs
 
     def wrote(self, writes: int, duration: float) -> None:
-        """Note how many were written in a transaction, and how long it took."""
-        self._last_writes, self._last_duration = writes, duration
+        """Note how many were written in a transaction, and how long it took, before anybody is told."""
+        self._expected, self._last_duration = self._waiting + writes, duration
 
     def _wait_for_company(self, patience: float) -> None:
         """Right after a transaction, let those come together who wait already and whom it answered.
@@ -82,7 +82,6 @@ class Jobs(Generic[_Job]):
         written alone while all the others queue, and so would the next: half as many for each write to the disk. The
         thread sleeps until all are there: whenever it wakes up, it takes the interpreter from the event loop.
         """
-        expected, self._last_writes = self._waiting + self._last_writes, 0
-        self._wanted = min(expected, ENOUGH)
+        self._wanted, self._expected = min(self._expected, ENOUGH), 0
         if self._waiting < self._wanted and not self._has_others:
             self._enough.wait(min(max(2 * self._last_duration, SHORTEST_WAIT), LONGEST_WAIT, patience))

@@ -67,14 +67,21 @@ def test_one_that_comes_alone_is_not_kept_waiting(taking: Taking, job: int) -> N
 
 
 def test_who_was_answered_is_waited_for(taking: Taking) -> None:
-    taking.jobs.wrote(3, FOR_EVER)
     taking.put(1)  # came while those were written
+    taking.jobs.wrote(3, FOR_EVER)
     taken = taking.take()
     taking.put(1, 1)
     taking.put(1)
     assert taken.result() == [1, 1, 1, 1]
     taking.put(1)  # nothing was written, so nobody is expected
     assert taking.take().result() == [1]
+
+
+def test_who_was_answered_and_has_come_again_is_not_waited_for_twice(taking: Taking) -> None:
+    taking.put(1)
+    taking.jobs.wrote(3, FOR_EVER)
+    taking.put(1, 2)
+    assert taking.take().result() == [1, 1, 2]
 
 
 def test_no_more_are_waited_for_than_are_enough(taking: Taking) -> None:
