@@ -100,6 +100,7 @@ class RendezvousClient:
         self._timeout = timeout
         self._tell = tell
         self._posting: asyncio.Task[Post] | None = None
+        tor_socks.get_ready()
 
     @asynccontextmanager
     async def ahead(self, requests: int) -> AsyncIterator[None]:

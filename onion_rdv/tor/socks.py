@@ -8,6 +8,7 @@ port is not sent.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import ipaddress
 import re
 import secrets
@@ -90,6 +91,14 @@ class SocksPort:
 def fresh_credentials() -> tuple[str, str]:
     """Give a SOCKS user name and password that were never used before."""
     return secrets.token_hex(16), secrets.token_hex(16)
+
+
+def get_ready() -> None:
+    """Load what opens streams, before anything else is loaded in another thread.
+
+    Two threads that load at once wait for the interpreter at each of their files.
+    """
+    importlib.import_module("python_socks.async_.asyncio.v2")
 
 
 async def open_stream(
