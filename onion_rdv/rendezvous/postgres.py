@@ -178,7 +178,7 @@ class PostgresStore:
         return kept
 
     async def _read_when_linked(self, link: bytes) -> FoundBucket | None:
-        """Look again when every bucket has its link.
+        """Look again when every bucket has its link, or one has this.
 
         A link can be asked for before it is written: the initiator looks for its bucket at once. The server that
         opened the bucket computes it, but that may be another one, and may have stopped.
@@ -186,14 +186,14 @@ class PostgresStore:
         return await self._read(link) if await self._link_all(link) else None
 
     async def _link_all(self, link: bytes | None) -> bool:
-        """Wait until every bucket has its link here; tells whether one had none, or has this one by now."""
+        """Wait until every bucket has its link here, or one has ``link``; tells whether one had none before."""
         async with self._connections.connection() as connection:
             unlinked = await tables.unlinked(connection, link)
         for key, bucket_id in unlinked:
             if bucket_id is not None and key not in self._made.values():
                 self._links.make(key, bucket_id)
         if unlinked:
-            await self._links.settled()
+            await self._links.settled(link)
             self._refuse_when_closed()
         return bool(unlinked)
 

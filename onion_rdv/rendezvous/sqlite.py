@@ -169,7 +169,7 @@ class SqliteStore:
 
     async def _fetch_from_file(self, link: bytes) -> bytes | None:
         self._refuse_when_closed()
-        await self._links.settled()
+        await self._links.settled(link)
         self._refuse_when_closed()
         if (bucket := self._cache.get(link)) is None:
             found: asyncio.Future[bytes | None] = self._loop.create_future()
