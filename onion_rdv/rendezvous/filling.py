@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 TAKEN_SIZE = BUCKET_ENTRIES // 8
 """Bytes that say which places are taken: one bit for each, the first place being the lowest bit of the number."""
 
+_KEY_SIZE = 16
+"""Bytes of a random key; no two are equal, so every order is as likely as any other."""
+
 
 class FillingBucket:
     """A bucket that takes entries; what is not an entry in it is random."""
@@ -23,8 +26,10 @@ class FillingBucket:
         self._content = bytearray(content)
         self._taken = int.from_bytes(taken)
         # The order of the free places is drawn at once: taking the last is then the same as drawing one each time.
-        self._free = [place for place in range(BUCKET_ENTRIES) if not self._taken >> place & 1]
-        randomness.shuffle(self._free)
+        # Sorting by random keys asks for randomness once; a shuffle would ask 63 times.
+        keys = randomness.randbytes(BUCKET_ENTRIES * _KEY_SIZE)
+        free = (place for place in range(BUCKET_ENTRIES) if not self._taken >> place & 1)
+        self._free = sorted(free, key=lambda place: keys[place * _KEY_SIZE : (place + 1) * _KEY_SIZE])
 
     @classmethod
     def new(cls, key: int, bucket_id: BucketId, randomness: Random) -> Self:

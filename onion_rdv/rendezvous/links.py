@@ -103,7 +103,7 @@ class LinkMaker:
             self._release(None)
             return
         key, bucket_id, link = made.result()
-        del self._asked[bucket_id]
+        self._asked.pop(bucket_id, None)  # it is not there where the others were given up meanwhile
         if link is not None:
             self._made(key, bucket_id, link)
         self._release(link)

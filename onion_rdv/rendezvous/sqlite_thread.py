@@ -252,6 +252,8 @@ class FileThread:
         if self._forget_by is not None and (is_idle or time.monotonic() >= self._forget_by):
             file.forget()
             self._forget_by = None
+        elif file.is_log_long:
+            file.rewind()
 
     def _erase(self, file: StoreFile, until: float) -> None:
         with file.transaction():

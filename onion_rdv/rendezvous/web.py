@@ -61,6 +61,8 @@ class WebFace:
         self._listener: UnixListener | None = None
         self._connections: Connections
         self._server: asyncio.Server
+        self._stored: StoredBucket | None = None  # what was answered last, and how
+        self._stored_reply = b""
 
     async def start(self, path: Path, mode: int) -> None:
         """Listen at ``path`` with this mode; raises as :class:`UnixListener` does."""
@@ -110,9 +112,9 @@ class WebFace:
             _tell(connection, error)
             return
         if answer.done():
-            _answer(connection, answer)
+            self._answer(connection, answer)
         else:
-            answer.add_done_callback(partial(_answer, connection))
+            answer.add_done_callback(partial(self._answer, connection))
 
     def _ask(self, connection: Connection, path: str, body: bytes) -> Awaitable[StoredBucket | bytes | None]:
         if path == FETCH_PATH:
@@ -122,20 +124,21 @@ class WebFace:
             raise StoreError("its circuit has stored enough", hint="")
         return self._store.store(parse_store(body))
 
-
-def _answer(connection: Connection, answer: asyncio.Future[StoredBucket | bytes | None]) -> None:
-    """Write what the store has answered."""
-    try:
-        result = answer.result()
-    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # the same
-        _tell(connection, error)
-        return
-    if result is None:
-        connection.reply(PROBLEMS[Problem.BUCKET_UNKNOWN])
-    elif isinstance(result, bytes):
-        connection.reply(bucket_reply(result))
-    else:
-        connection.reply(stored_reply(result.bucket_id, result.bucket))
+    def _answer(self, connection: Connection, answer: asyncio.Future[StoredBucket | bytes | None]) -> None:
+        """Write what the store has answered."""
+        try:
+            result = answer.result()
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # the same
+            _tell(connection, error)
+            return
+        if result is None:
+            connection.reply(PROBLEMS[Problem.BUCKET_UNKNOWN])
+        elif isinstance(result, bytes):
+            connection.reply(bucket_reply(result))
+        else:
+            if result is not self._stored:  # all that were written together have the same answer
+                self._stored, self._stored_reply = result, stored_reply(result.bucket_id, result.bucket)
+            connection.reply(self._stored_reply)
 
 
 def _tell(connection: Connection, error: BaseException) -> None:

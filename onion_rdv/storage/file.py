@@ -6,7 +6,7 @@ How the file is kept from showing what is forgotten:
   in memory and no ``-shm`` file lists which pages were written when.
 * ``secure_delete`` overwrites with zeroes whatever is deleted, in the tables and in free pages.
 * The write-ahead log holds earlier states of pages: :meth:`SqliteFile.forget` moves the last state into the file
-  and cuts the log to nothing. Nothing else ever checkpoints it.
+  and cuts the log to nothing. Until then :meth:`SqliteFile.rewind` lets it be written from its beginning again.
 """
 
 from __future__ import annotations
@@ -41,6 +41,9 @@ _PRAGMAS = (
     "trusted_schema = OFF",
 )
 
+LONGEST_LOG = 128
+"""Transactions in the log before it is written from its beginning again; one has some 8 pages of 4 KiB."""
+
 
 @dataclass(frozen=True, slots=True)
 class Form:
@@ -64,6 +67,7 @@ class SqliteFile:
     def __init__(self, lock: int, connection: sqlite3.Connection) -> None:
         self._lock = lock
         self._sql = connection
+        self._in_log = 0  # transactions since it was begun
 
     @classmethod
     def open_as(cls, form: Form, path: Path, *, begin: Callable[[Self], None], check: Callable[[Self], None]) -> Self:
@@ -127,6 +131,7 @@ class SqliteFile:
                 self._sql.execute("ROLLBACK")
             raise
         self._sql.execute("COMMIT")
+        self._in_log += 1
 
     def shrink(self, pages: int) -> None:
         """Give up to this many free pages back to the file system when more than half of the file is free pages."""
@@ -136,7 +141,22 @@ class SqliteFile:
 
     def forget(self) -> None:
         """Move everything out of the write-ahead log, which holds earlier states, and cut it to nothing."""
+        self._in_log = 0
         self._sql.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    @property
+    def is_log_long(self) -> bool:
+        """Whether it is time to :meth:`rewind`."""
+        return self._in_log >= LONGEST_LOG
+
+    def rewind(self) -> None:
+        """Have the log written from its beginning again, over what the file has by then.
+
+        What is written over data takes little more than half the time until it is on the disk than what makes a file
+        longer, which changes the file system's own records too.
+        """
+        self._in_log = 0
+        self._sql.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def close(self) -> None:
         """Give the file back."""

@@ -95,7 +95,7 @@ async def test_the_newest_bucket_has_its_link_first(
 ) -> None:
     ids = bucket_ids(4)
     maker.make(0, ids[0])
-    await until(lambda: computing.begun)
+    await until(lambda: bool(computing.begun))
     for key in (1, 2, 3):
         maker.make(key, ids[key])
     computing.let(4)
@@ -107,7 +107,7 @@ async def test_the_newest_bucket_has_its_link_first(
 async def test_who_looks_for_one_link_goes_on_when_it_is_there(computing: Computing, maker: links.LinkMaker) -> None:
     ids = bucket_ids(4)
     maker.make(0, ids[0])
-    await until(lambda: computing.begun)
+    await until(lambda: bool(computing.begun))
     maker.make(1, ids[1])
     maker.make(2, ids[2])
     for_the_newest, for_nothing, for_all = (
@@ -130,11 +130,9 @@ async def test_who_waits_for_links_goes_on_when_none_will_come(computing: Comput
     for key, bucket_id in enumerate(bucket_ids(3)):
         maker.make(key, bucket_id)
     waiting = asyncio.create_task(maker.settled())
-    await until(lambda: computing.begun)
-    closing = asyncio.create_task(asyncio.to_thread(maker.close))
-    await asyncio.sleep(0)
+    await until(lambda: bool(computing.begun))
+    maker._thread.shutdown(wait=False, cancel_futures=True)  # as close does, which waits then
     computing.let(1)
-    await closing
     await waiting
     assert len(computing.begun) == 1
 

@@ -34,13 +34,13 @@ from stores import (
 from onion_rdv.errors import StoreError
 from onion_rdv.protocol import BUCKET_ENTRIES, BUCKET_SIZE, BucketId
 from onion_rdv.protocol.bucket import entries
-from onion_rdv.rendezvous import links
+from onion_rdv.rendezvous import links, sqlite_thread
 from onion_rdv.rendezvous.sqlite import SqliteStore
 from onion_rdv.rendezvous.sqlite_file import StoreFile
 from onion_rdv.storage import file as storage_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, MutableSequence
+    from collections.abc import Iterator
 
 
 @pytest.fixture(autouse=True)
@@ -101,6 +101,20 @@ async def test_what_expired_is_nowhere_in_the_files(tmp_path: Path) -> None:
     assert not any(shows(data, bucket) for bucket in old.values())
 
 
+async def test_the_log_does_not_grow_for_as_long_as_stores_keep_coming(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage_file, "LONGEST_LOG", 10)
+    monkeypatch.setattr(sqlite_thread, "_FORGET_LATEST", 600.0)
+    store = await open_sqlite(tmp_path, clock=Clock())
+    pages_of_4096 = []
+    for _ in range(10 * BUCKET_ENTRIES):  # each writes two pages at least
+        await store.store(an_entry())
+        pages_of_4096.append((tmp_path / "store.db-wal").stat().st_size // 4096)
+    assert max(pages_of_4096) < 20 * 10
+    await store.close()
+
+
 async def test_disk_space_comes_back(tmp_path: Path) -> None:
     clock = Clock()
     store = await open_sqlite(tmp_path, clock=clock, window=60, lifetime=1000)
@@ -123,11 +137,10 @@ class Scripted(Random):
         self._filler = filler
 
     def randbytes(self, n: int) -> bytes:
-        assert n == BUCKET_SIZE
-        return self._filler
-
-    def shuffle(self, x: MutableSequence[Any]) -> None:
-        """Leave them in their order: the last place is taken first."""
+        if n == BUCKET_SIZE:
+            return self._filler
+        # Keys that leave places in their order: the last one is taken first.
+        return b"".join(place.to_bytes(n // BUCKET_ENTRIES) for place in range(BUCKET_ENTRIES))
 
     def randrange(self, *args: int) -> int:  # type: ignore[override]
         return args[0] - 1

@@ -19,6 +19,7 @@ from stores import cheap_link, open_sqlite, until
 
 from onion_rdv.errors import StoreError
 from onion_rdv.rendezvous.kept import KeptBucket
+from onion_rdv.storage import file as storage_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -139,7 +140,9 @@ class PowerMachine(StoreMachine):
 
 
 @pytest.fixture
-def machines(tmp_path: Path) -> Iterator[type[PowerMachine]]:
+def machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[PowerMachine]]:
+    monkeypatch.setattr(storage_file, "LONGEST_LOG", 3)  # so that it is often written from its beginning again
+
     class Machine(PowerMachine):
         directory = tmp_path
         disk = Disk()
