@@ -47,6 +47,9 @@ REQUESTS = 3
 _TO_ONION_SERVICES = re.compile(r"^([0-9]+) .* PURPOSE=HS_CLIENT_(?:REND|INTRO)\b", re.MULTILINE)
 _CODE = re.compile(r"Wormhole code is: (\S+)")
 _PATIENCE = 60
+_REST = 1.0
+"""Seconds in which all tors hear that circuits are closed, and the client's has new ones in store, as it likes to."""
+
 _COMMAND = str(Path(sys.executable).with_name("onion-rdv"))
 
 
@@ -125,6 +128,7 @@ class Ways:
 
     def _be_cold(self) -> None:
         asyncio.run(self._close_circuits())
+        time.sleep(_REST)
 
     async def _close_circuits(self) -> None:
         async with await connect(self._network.client_control) as control:
@@ -159,7 +163,7 @@ def contenders(network: Network, place: Path) -> Iterator[Mapping[str, Callable[
         yield found
 
 
-def measure(network: Network, rounds: int = 7) -> Measured:
+def measure(network: Network, rounds: int = 9) -> Measured:
     """Measure everything here, in less than a minute and a half; gives rows, and what else there is to say."""
     with tempfile.TemporaryDirectory() as place, contenders(network, Path(place)) as found:
         for contender in found.values():  # the client's tor has all descriptors after that

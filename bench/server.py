@@ -239,7 +239,7 @@ def sync_time(directory: Path) -> str:
     return f"{statistics.median(times) * 1000:.2f} ms"
 
 
-def measure(seconds: float = 0.7, rounds: int = 5, directory: Path | None = None) -> Measured:
+def measure(seconds: float = 1.0, rounds: int = 5, directory: Path | None = None) -> Measured:
     """Measure everything here in two minutes; gives rows, pictures, and what else there is to say."""
     with tempfile.TemporaryDirectory(dir=directory) as place:
         where = f"the store is on {file_system(Path(place))}, where one durable write takes {sync_time(Path(place))}"
