@@ -52,15 +52,16 @@ class Story:
     env: dict[str, str] = field(default_factory=dict)
 
     async def offer(self) -> None:
-        """Leave the link from outside, as a person does."""
-        result = await onion_rdv("offer", "-", "--server", self.server, "--json", env=self.env, stdin=LINK)
+        """Leave the link from outside, as a person does who has patience with a tor that was restarted."""
+        words = ("offer", "-", "--server", self.server, "--json", "--timeout", "110")
+        result = await onion_rdv(*words, env=self.env, stdin=LINK)
         assert result.code == 0, result.stderr
         self.offered.append(result.json)
 
     async def accept_all(self) -> None:
         """Get the link from every invite so far."""
         for offered in self.offered:
-            words = ["accept", offered["invite"], "--json", "--passphrase-file", "-", "--no-probe"]
+            words = ["accept", offered["invite"], "--json", "--passphrase-file", "-", "--no-probe", "--timeout", "110"]
             result = await onion_rdv(*words, env=self.env, stdin=offered["passphrase"])
             assert result.code == 0, result.stderr
             assert result.json["link"] == LINK
