@@ -1,8 +1,7 @@
 """Load for a server: over a few connections, one request after the other on each, as fast as they are answered.
 
-A process of its own with nothing between it and its sockets but epoll, so that it is not what is measured. It stays
-on one processor: else the system likes to put it where the server runs that has just woken it up, and each waits for
-the other, which no client on another machine does. The clock starts when every connection has had its first answer.
+A process of its own with nothing between it and its sockets but epoll, so that it is not what is measured. The clock
+starts when every connection has had its first answer.
 
 Prints one JSON object: ``answered`` requests in ``seconds``, the ``median_ms`` and ``slow_ms`` (99 of 100 are faster)
 that they took, and what part of the time this process was ``busy``, which says how near it came to being the limit
@@ -12,6 +11,7 @@ itself.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -23,7 +23,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 _BODIES = 64
 """Different bodies that a connection sends in turn."""
@@ -203,6 +203,22 @@ class Conversations:
         self._poll.close()
 
 
+@contextlib.contextmanager
+def on_one_processor() -> Iterator[None]:
+    """Stay on one processor while the block runs.
+
+    Else the system likes to put who asks where the server runs that has just woken it up, and each waits for the
+    other, which no client on another machine does.
+    """
+    all_of_them = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(all_of_them)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, all_of_them)
+
+
+@on_one_processor()
 def run(address: str | tuple[str, int], exchanges: Sequence[Exchange], seconds: float) -> dict[str, float]:
     """Let all converse with the server at ``address`` for so long, and until there was an answer for each of them.
 
@@ -250,7 +266,6 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--links", type=bytes.fromhex, nargs="*", help="what to fetch, in hexadecimal; any of them")
     options = parser.parse_args()
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     address = ("127.0.0.1", int(options.address)) if options.address.isdigit() else options.address
     exchanges = new_exchanges(options.kind, options.connections, options.links or ())
     print(json.dumps(run(address, exchanges, options.seconds)))

@@ -61,7 +61,8 @@ class Story:
     async def accept_all(self) -> None:
         """Get the link from every invite so far."""
         for offered in self.offered:
-            words = ["accept", offered["invite"], "--json", "--passphrase-file", "-", "--no-probe", "--timeout", "110"]
+            words = ["accept", offered["invite"], "--json", "--passphrase-file", "-", "--no-probe"]
+            words += ["--timeout", "110"]
             result = await onion_rdv(*words, env=self.env, stdin=offered["passphrase"])
             assert result.code == 0, result.stderr
             assert result.json["link"] == LINK
