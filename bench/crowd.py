@@ -166,8 +166,8 @@ def _ours(network: Network, place: Path) -> Iterator[tuple[Contender, Contender]
         )
 
 
-def measure(network: Network, rounds: int = 4, answers: int = 64) -> Measured:
-    """Measure everything here in some 45 seconds."""
+def measure(network: Network, rounds: int = 6, answers: int = 64) -> Measured:
+    """Measure everything here in a minute."""
     crowd = Crowd(network, answers)
     with (
         tempfile.TemporaryDirectory() as place,

@@ -40,8 +40,8 @@ PARTS = (
     Part("memory", 30, partial(memory.measure, directory=Path.cwd())),
     Part("reunion", 70, reunion.measure),
     Part("flood", 40, flood.measure),
-    Part("introduction_way", 45, introduction_way.measure, on_network=True),
-    Part("crowd", 45, crowd.measure, on_network=True),
+    Part("introduction_way", 75, introduction_way.measure, on_network=True),
+    Part("crowd", 60, crowd.measure, on_network=True),
     Part("publishing", 80, publishing.measure, on_network=True),
 )
 
