@@ -31,18 +31,18 @@ from parts import Part, choose, run, times
 from rows import show
 
 PARTS = (
-    Part("start", 25, start.measure),
-    Part("client", 20, client.measure),
+    Part("start", 15, start.measure),
+    Part("client", 15, client.measure),
     Part("blocks", 5, blocks.measure),
     Part("server", 110, partial(server.measure, directory=Path.cwd())),
-    Part("store_kinds", 35, partial(store_kinds.measure, directory=Path.cwd())),
-    Part("growth", 60, partial(growth.measure, directory=Path.cwd())),
+    Part("store_kinds", 30, partial(store_kinds.measure, directory=Path.cwd())),
+    Part("growth", 70, partial(growth.measure, directory=Path.cwd())),
     Part("memory", 30, partial(memory.measure, directory=Path.cwd())),
     Part("reunion", 70, reunion.measure),
-    Part("flood", 40, flood.measure),
+    Part("flood", 45, flood.measure),
     Part("introduction_way", 75, introduction_way.measure, on_network=True),
     Part("crowd", 60, crowd.measure, on_network=True),
-    Part("publishing", 80, publishing.measure, on_network=True),
+    Part("publishing", 70, publishing.measure, on_network=True),
 )
 
 
