@@ -163,7 +163,7 @@ def contenders(network: Network, place: Path) -> Iterator[Mapping[str, Callable[
         yield found
 
 
-def measure(network: Network, rounds: int = 9) -> Measured:
+def measure(network: Network, rounds: int = 8) -> Measured:
     """Measure everything here, in less than a minute and a half; gives rows, and what else there is to say."""
     with tempfile.TemporaryDirectory() as place, contenders(network, Path(place)) as found:
         for contender in found.values():  # the client's tor has all descriptors after that

@@ -31,18 +31,18 @@ from parts import Part, choose, run, times
 from rows import show
 
 PARTS = (
-    Part("start", 15, start.measure),
+    Part("start", 14, start.measure),
     Part("client", 15, client.measure),
-    Part("blocks", 5, blocks.measure),
-    Part("server", 110, partial(server.measure, directory=Path.cwd())),
-    Part("store_kinds", 30, partial(store_kinds.measure, directory=Path.cwd())),
+    Part("blocks", 4, blocks.measure),
+    Part("server", 108, partial(server.measure, directory=Path.cwd())),
+    Part("store_kinds", 28, partial(store_kinds.measure, directory=Path.cwd())),
     Part("growth", 70, partial(growth.measure, directory=Path.cwd())),
-    Part("memory", 30, partial(memory.measure, directory=Path.cwd())),
+    Part("memory", 27, partial(memory.measure, directory=Path.cwd())),
     Part("reunion", 70, reunion.measure),
-    Part("flood", 45, flood.measure),
-    Part("introduction_way", 75, introduction_way.measure, on_network=True),
-    Part("crowd", 60, crowd.measure, on_network=True),
-    Part("publishing", 70, publishing.measure, on_network=True),
+    Part("flood", 46, flood.measure),
+    Part("introduction_way", 65, introduction_way.measure, on_network=True),
+    Part("crowd", 50, crowd.measure, on_network=True),
+    Part("publishing", 68, publishing.measure, on_network=True),
 )
 
 
