@@ -6,14 +6,17 @@ import base64
 import json
 import os
 import secrets
+import stat
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from onion_rdv.protocol import EntryKeys, Invite, derive_keys
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 
 def a_link() -> str:
@@ -66,15 +69,27 @@ class Canaries:
         """Name the files, by their path below the directory, that have some in them or in their names."""
         found = {}
         for directory in directories:
-            for path in _files(directory):
+            assert directory.is_dir()
+            for path, content in _files(directory):
                 name = str(path.relative_to(directory))
-                if seen := self.found_in(path.read_bytes()) | self.found_in(os.fsencode(name)):
+                if seen := self.found_in(content) | self.found_in(os.fsencode(name)):
                     found[name] = seen
         return found
 
 
-def _files(directory: Path) -> list[Path]:
-    return [path for path in sorted(directory.rglob("*")) if path.is_file() and not path.is_symlink()]
+def _files(directory: Path) -> Iterator[tuple[Path, bytes]]:
+    """Read all files in a directory; a tor at work there may replace one, or remove it, before its turn has come."""
+    for place, directories, names in os.walk(directory, onerror=_unless_gone):
+        directories.sort()
+        for path in (Path(place, name) for name in sorted(names)):
+            with suppress(FileNotFoundError):
+                if stat.S_ISREG(path.lstat().st_mode):
+                    yield path, path.read_bytes()
+
+
+def _unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _base64(data: bytes) -> list[bytes]:

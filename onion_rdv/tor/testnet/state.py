@@ -112,7 +112,7 @@ def remove_network(directory: Path) -> bool:
         if path.is_dir():
             _remove_all_but_log(path)
         else:
-            path.unlink()
+            path.unlink(missing_ok=True)
     return True
 
 
@@ -130,6 +130,6 @@ def _remove_tree(directory: Path) -> None:
 def _remove_all_but_log(directory: Path) -> None:
     for path in directory.iterdir():
         if path.is_dir():
-            shutil.rmtree(path)
+            _remove_tree(path)
         elif path.name != LOG:
-            path.unlink()
+            path.unlink(missing_ok=True)
