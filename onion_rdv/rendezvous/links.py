@@ -63,6 +63,11 @@ class LinkMaker:
         made = asyncio.get_running_loop().run_in_executor(self._thread, self._make_next)
         made.add_done_callback(self._tell)
 
+    @property
+    def some_are_to_come(self) -> bool:
+        """Whether links that have been asked for have not been told yet."""
+        return bool(self._asked)
+
     async def settled(self, link: bytes | None = None) -> None:
         """Wait for all links that have been asked for up to now, or until ``link`` is made, if it is among them."""
         if not self._asked:

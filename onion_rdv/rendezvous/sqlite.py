@@ -169,15 +169,20 @@ class SqliteStore:
 
     async def _fetch_from_file(self, link: bytes) -> bytes | None:
         self._refuse_when_closed()
-        await self._links.settled(link)
-        self._refuse_when_closed()
-        if (bucket := self._cache.get(link)) is None:
-            found: asyncio.Future[bytes | None] = self._loop.create_future()
-            self._thread.put(Fetch(link, found))
-            bucket = await found
+        some_are_to_come = self._links.some_are_to_come
+        bucket = await self._read(link)
+        if bucket is None and some_are_to_come:
+            await self._links.settled(link)
+            self._refuse_when_closed()
+            bucket = self._cache.get(link) or await self._read(link)
         if bucket is not None:
             self._thread.usage.fetched += 1
         return bucket
+
+    async def _read(self, link: bytes) -> bytes | None:
+        found: asyncio.Future[bytes | None] = self._loop.create_future()
+        self._thread.put(Fetch(link, found))
+        return await found
 
     async def _work(self, do: Callable[[StoreFile], _T], *, writes: bool = False) -> _T:
         self._refuse_when_closed()

@@ -169,6 +169,23 @@ async def test_entries_go_to_places_that_nobody_can_foresee(open_store: OpenStor
     assert max(map(places.count, places)) <= 20
 
 
+@pytest.mark.usefixtures("_cheap_links")
+async def test_a_bucket_with_its_link_is_fetched_while_others_wait_for_theirs(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await open_store(cached_buckets=0)
+    full = [await store.store(an_entry()) for _ in range(BUCKET_ENTRIES)][-1]
+    assert await store.fetch(cheap_link(full.bucket_id)) == full.bucket
+    gate = hold_links(monkeypatch)
+    newest = await store.store(an_entry())
+    waiting = asyncio.ensure_future(store.fetch(cheap_link(newest.bucket_id)))
+    async with asyncio.timeout(15):  # the link that is held back comes after 20 seconds
+        assert await store.fetch(cheap_link(full.bucket_id)) == full.bucket
+    assert not waiting.done()
+    gate.set()
+    assert await waiting == newest.bucket
+
+
 async def test_a_store_does_not_wait_for_the_link_but_a_fetch_does(
     open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
