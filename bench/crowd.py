@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from contender import Rendezvous
 from harness import BENCH, family_seconds, in_turn, processor_seconds, server
 from introductions import CLIENTS, FAILURES, fetch
-from network import private_network, published, serving
+from network import close_circuits, private_network, published, serving
 from rows import Measured, Row, alone
 
 from onion_rdv.protocol import bucket_link, decode_onion_address
@@ -36,7 +36,6 @@ from onion_rdv.protocol.exchange import (
     STORE_PATH,
     fetch_body,
 )
-from onion_rdv.tor.control import connect
 from onion_rdv.tor.socks import SocksPort
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
 AT_LEAST = 0.95
 
 _REST = 0.5
-"""Seconds in which all tors hear that circuits are closed."""
+"""Seconds between two rounds."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +84,7 @@ class Crowd:
         """Seconds of a processor that all tors and the server need for an answer."""
         self.failed = 0
         self._socks = SocksPort.parse(network.client_socks)
-        self._control = network.client_control
-        self._tors = network.keeper_pid
+        self._network = network
         self._answers = answers
 
     def ask(self, contender: Contender) -> float:
@@ -94,12 +92,12 @@ class Crowd:
         before = self._busy(contender)
         times = asyncio.run(self._ask(contender))
         self.costs.setdefault(contender, []).append((self._busy(contender) - before) / len(times))
-        asyncio.run(self._close_circuits())
+        close_circuits(self._network, _REST)
         return self._answers / times[self._answers - 1]
 
     def _busy(self, contender: Contender) -> float:
         """Give the processor seconds of all tors and the server."""
-        return family_seconds(self._tors) + sum(processor_seconds(contender.process))
+        return family_seconds(self._network.keeper_pid) + sum(processor_seconds(contender.process))
 
     async def _ask(self, contender: Contender) -> list[float]:
         """Give after how many seconds each answer came; the last ones are those that were still under way."""
@@ -117,14 +115,6 @@ class Crowd:
 
         await asyncio.gather(*(client() for _ in range(CLIENTS)))
         return times
-
-    async def _close_circuits(self) -> None:
-        """Close the circuits that were used: tor keeps them for ten minutes, and is the slower the more it has."""
-        async with await connect(self._control) as control:
-            for circuit in (await control.info("circuit-status")).splitlines():
-                if "PURPOSE=HS_CLIENT_" in circuit:
-                    await control.msg(f"CLOSECIRCUIT {circuit.split()[0]}")
-        await asyncio.sleep(_REST)
 
 
 @contextmanager

@@ -11,7 +11,6 @@ Our requests and curl's would have new ones anyway, by their SOCKS credentials; 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import re
@@ -26,13 +25,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import in_turn, ratios
-from network import LINK, environment, private_network, published, serving
+from network import LINK, close_circuits, environment, private_network, published, serving
 from peers import bare_handler, find_twist, mailbox_server
 from rows import NOT_MEASURED, Measured, Row, alone
 
 from onion_rdv.protocol.exchange import REQUEST_BODY_SIZE
 from onion_rdv.protocol.keys import SALT_SIZE, stretch
-from onion_rdv.tor.control import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -44,11 +42,10 @@ BESIDE_WORMHOLE = 1.0
 REQUESTS = 3
 """How many an introduction makes: a store and a fetch by ``offer``, a fetch by ``accept``."""
 
-_TO_ONION_SERVICES = re.compile(r"^([0-9]+) .* PURPOSE=HS_CLIENT_(?:REND|INTRO)\b", re.MULTILINE)
 _CODE = re.compile(r"Wormhole code is: (\S+)")
 _PATIENCE = 60
 _REST = 1.0
-"""Seconds in which all tors hear that circuits are closed, and the client's has new ones in store, as it likes to."""
+"""Seconds before each try."""
 
 _COMMAND = str(Path(sys.executable).with_name("onion-rdv"))
 
@@ -62,7 +59,7 @@ class Ways:
 
     def ours(self, rendezvous: str) -> float:
         """Offer a link and accept it; the passphrase and the invite pass from one command to the other."""
-        self._be_cold()
+        close_circuits(self._network, _REST)
         begun = time.perf_counter()
         offered = self._command(LINK, "offer", "-", "--server", rendezvous)
         invite = f"{offered['invite']}#{offered['passphrase'].replace(' ', '-')}"
@@ -73,7 +70,7 @@ class Ways:
 
     def curls(self, address: str) -> float:
         """Fetch with curl, as often as an introduction does."""
-        self._be_cold()
+        close_circuits(self._network, _REST)
         begun = time.perf_counter()
         for _ in range(REQUESTS):
             credentials = f"{secrets.token_hex(16)}:{secrets.token_hex(16)}"
@@ -84,7 +81,7 @@ class Ways:
 
     def wormhole(self, program: Path, address: str) -> float:
         """Send a text and receive it; the code passes from one command to the other."""
-        self._be_cold()
+        close_circuits(self._network, _REST)
         begun = time.perf_counter()
         common = [str(program), "--relay-url", f"ws://{address}:80/v1", "--transit-helper", f"tcp:{address}:81"]
         tor = ["--tor", "--tor-control-port", f"tcp:{self._network.client_control}"]
@@ -125,15 +122,6 @@ class Ways:
             stderr=subprocess.DEVNULL,
         )
         return done.stdout
-
-    def _be_cold(self) -> None:
-        asyncio.run(self._close_circuits())
-        time.sleep(_REST)
-
-    async def _close_circuits(self) -> None:
-        async with await connect(self._network.client_control) as control:
-            for number in _TO_ONION_SERVICES.findall(await control.info("circuit-status")):
-                await control.msg(f"CLOSECIRCUIT {number}")
 
 
 def argon2id() -> float:

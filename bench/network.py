@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,9 @@ Network = testnet.Network
 
 LINK = "simplex:/i#abcdefghijklmnopqrstuvwxyz012345/ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopq?h=smp.example.org"
 """What is handed over, where it matters that it is a link."""
+
+
+_TO_ONION_SERVICES = re.compile(r"^([0-9]+) .* PURPOSE=HS_CLIENT_(?:REND|INTRO)\b", re.MULTILINE)
 
 
 @contextlib.contextmanager
@@ -67,6 +71,22 @@ def serving(network: Network, directory: Path, *options: str) -> Iterator[tuple[
             yield json.loads(line)["server"], process.pid
         finally:
             process.terminate()
+
+
+def close_circuits(network: Network, rest: float) -> None:
+    """Close the circuits to onion services that the clients' tor has, which goes on knowing their descriptors.
+
+    tor would keep those that were used for ten minutes, and is the slower the more it has. In the ``rest``, of some
+    tenths of a second, all tors hear of it; in a second the clients' has new ones in store, too, as it likes to.
+    """
+
+    async def close() -> None:
+        async with await connect(network.client_control) as control:
+            for number in _TO_ONION_SERVICES.findall(await control.info("circuit-status")):
+                await control.msg(f"CLOSECIRCUIT {number}")
+        await asyncio.sleep(rest)
+
+    asyncio.run(close())
 
 
 def environment(network: Network, home: Path) -> dict[str, str]:
