@@ -224,7 +224,7 @@ def curves(measured: Mapping[Thing, Sequence[float]]) -> Iterator[Curve]:
 
 def file_system(directory: Path) -> str:
     """Name the kind of file system, because a durable write to memory costs nothing."""
-    return said_by("stat", "-f", "-c", "%T", str(directory)) or "an unknown file system"
+    return said_by("findmnt", "-no", "FSTYPE", "-T", str(directory)) or "an unknown file system"
 
 
 def sync_time(directory: Path) -> str:

@@ -39,7 +39,8 @@ def messaging() -> None:
 
 
 @messaging.command(
-    epilog=EPILOG + " There, those of messaging serve stand in a table [messaging]; etc/server.toml has one more."
+    epilog=EPILOG
+    + " There, those of messaging serve stand in a table [messaging]; onion-rdv-server.toml(5) has one more."
 )
 @onion_options(MESSAGING, port=SMP_PORT, max_streams=_MAX_STREAMS)
 @option(

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from onion_rdv.tor.onion_service.hosting import Ready
 
 
-@click.command(epilog=EPILOG + " There, those of serve stand in a table [serve]; etc/server.toml has some more.")
+@click.command(
+    epilog=EPILOG + " There, those of serve stand in a table [serve]; onion-rdv-server.toml(5) has some more."
+)
 @onion_options(SERVE, port=80)
 @option(
     "--window",

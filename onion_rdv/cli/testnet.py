@@ -28,7 +28,7 @@ _KEEP_LOGS = click.option("--keep-logs", is_flag=True, help="Keep tor's logs whe
 def testnet() -> None:
     """Run a private Tor network on this machine.
 
-    Real tor processes on 127.0.0.1, up in about 20 seconds; nothing of it touches the public Tor network.
+    Real tor processes on 127.0.0.1, up in some 18 seconds; nothing of it touches the public Tor network.
     """
 
 

@@ -33,8 +33,8 @@ Options:
   -h, --help        show this help; COMMAND --help shows a command's own
   --version         show the version
 
-Every option of a command can be set for good: as name = value in
-~/.config/onion-rdv/config.toml, or as ONION_RDV_NAME in the environment.
+Most options can be set for good, as onion-rdv(1) says of each: as name = value
+in ~/.config/onion-rdv/config.toml, or as ONION_RDV_NAME in the environment.
 Results go to stdout, all else to stderr; --json prints results for programs.
 
 Exit codes: 0 done, 2 usage or malformed input, 3 no Tor, 4 server unreachable,

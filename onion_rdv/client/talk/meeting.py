@@ -1,4 +1,4 @@
-"""How two ends meet: one begins with a link, the other joins with it (docs/talk.md, "Meeting").
+"""How two ends meet: one begins with a link, the other joins with it (docs/talk.md, "Introductions").
 
 The beginner is bound to a nonce by the link before anybody can have seen it, and shows it to the one who answers
 first, and only after they have shown theirs. So somebody in the middle, with a link of their own for the joiner, gets

@@ -1,4 +1,4 @@
-"""One end of a talk, without I/O: messages in, messages out, and what happened (docs/talk.md, "Course of a talk").
+"""One end of a talk, without I/O: messages in, messages out, and what happened (docs/talk.md, "Frames").
 
 Whoever drives a session sends what :meth:`Session.outgoing` gives until the server has it, says so with
 :meth:`Session.sent`, gives every message that comes to :meth:`Session.receive`, and calls :meth:`Session.tick` when

@@ -18,7 +18,7 @@ AUTHORITIES = ("auth1", "auth2", "auth3")
 SERVICE = "service"
 CLIENT = "client"
 DEFAULT_RELAYS = 3
-BOOT_TIMEOUT = 150.0  # seconds; a boot takes about 16 where two processor cores have little else to do
+BOOT_TIMEOUT = 150.0  # seconds; a boot takes some 18 where two processor cores have little else to do
 VOTING_INTERVAL = 20  # seconds; the same from the start, for onion services count their periods in it
 LEAD = 9
 """Seconds from the start to the first consensus, at least; voted on 4 s before, when all relays have shown up."""
