@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fakes import OlderTor
+from file_limits import no_file_larger_than
 from offline_tor import COOKIE, OfflineTor, offline_tor
 
-from onion_rdv.errors import KeyFileUnusable, NoTor, ServiceNotPublished, SettingsError
+from onion_rdv.errors import KeyFileUnusable, NoTor, ServiceNotPublished, SettingsError, StoreError
 from onion_rdv.tor.control import Control, connect
 from onion_rdv.tor.onion_service import EphemeralService, OnionService, Provided, ServiceSettings
 from onion_rdv.tor.onion_service.detached import NOTE_FILE, take_back
+from onion_rdv.tor.onion_service.key_file import load_or_create
 from onion_rdv.tor.progress import silent
 
 if TYPE_CHECKING:
@@ -234,6 +236,60 @@ async def test_keeping_is_cancelled_while_publishing(tmp_path: Path, tor: Offlin
     await service.stop()
     async with await connect(tor.control) as control:
         assert await control.info("onions/current") == ""
+
+
+@pytest.mark.parametrize("missing", ["key", NOTE_FILE])
+async def test_keeping_waits_for_room_on_the_disk(tmp_path: Path, tor: OfflineTor, missing: str) -> None:
+    if missing == NOTE_FILE:
+        load_or_create(tmp_path / "key")
+    lost = asyncio.Queue[str]()
+
+    def on_state(state: str) -> None:
+        if state.startswith("lost: "):
+            lost.put_nowait(state)
+
+    way = EphemeralService(TARGET, tmp_path / "key", detach=True)
+    service = OnionService(way, lambda: connect(tor.control), on_state=on_state)
+    async with asyncio.timeout(30), await connect(tor.control) as control:
+        with no_file_larger_than(0):
+            with pytest.raises(StoreError, match=str(tmp_path / missing)):
+                await service.publish()
+            keeping = asyncio.create_task(service.keep())
+            for _ in range(2):
+                assert str(tmp_path / missing) in await lost.get()
+            assert await control.info("onions/detached") == ""
+            assert not (tmp_path / missing).exists()
+        while not await control.info("onions/detached"):
+            await asyncio.sleep(0.05)
+        await service.stop()
+        await keeping
+        assert await take_back(control, tmp_path / NOTE_FILE) == await way.expected_address()
+
+
+async def test_a_tor_that_was_restarted_is_told_the_same_on_a_full_disk(tmp_path: Path, tor: OfflineTor) -> None:
+    way = EphemeralService(TARGET, tmp_path / "key", detach=True)
+    async with await connect(tor.control) as control:
+        first = await way.provide(control)
+        await control.ask(f"DEL_ONION {first.address.removesuffix('.onion')}")
+    async with await connect(tor.control) as control:
+        with no_file_larger_than(0):
+            assert await way.provide(control) == first
+        assert await take_back(control, tmp_path / NOTE_FILE) == first.address
+
+
+async def test_clients_are_shut_out_when_the_disk_has_room_again(tmp_path: Path, tor: OfflineTor) -> None:
+    way = EphemeralService(TARGET.letting_in([CLIENT, OTHER]), tmp_path / "key", detach=True)
+    service = OnionService(way, lambda: connect(tor.control))
+    async with await connect(tor.control) as control:
+        await way.provide(control)
+        service._control = await connect(tor.control)
+        with no_file_larger_than(0):
+            assert not await service.replace_clients([CLIENT])
+        assert await control.info("onions/detached") == "", "nobody gets in meanwhile"
+        assert way.clients == (CLIENT,)
+        await way.provide(control)
+        assert await control.info("onions/detached") != ""
+        await take_back(control, tmp_path / NOTE_FILE)
 
 
 async def test_keeping_raises_what_will_not_mend_itself(tmp_path: Path, tor: OfflineTor) -> None:

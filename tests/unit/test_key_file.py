@@ -9,9 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
+from file_limits import no_file_larger_than
 from offline_tor import COOKIE, offline_tor
 
-from onion_rdv.errors import KeyFileUnusable
+from onion_rdv.errors import KeyFileUnusable, StoreError
 from onion_rdv.tor.control import connect
 from onion_rdv.tor.onion_service.key_file import ServiceKey, load_or_create
 
@@ -142,6 +143,14 @@ def test_no_place_for_it(tmp_path: Path) -> None:
     with pytest.raises(KeyFileUnusable, match="No such file or directory"):
         load_or_create(tmp_path / "none" / "key")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_room_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    with no_file_larger_than(0), pytest.raises(StoreError, match=str(path)):
+        load_or_create(path)
+    assert list(tmp_path.iterdir()) == []
+    load_or_create(path)
 
 
 def test_somebody_elses(tmp_path: Path) -> None:

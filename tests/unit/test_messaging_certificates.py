@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
+from file_limits import no_file_larger_than
 
-from onion_rdv.errors import IdentityUnusable, SettingsError
+from onion_rdv.errors import IdentityUnusable, SettingsError, StoreError
 from onion_rdv.smp.server.certificates import IDENTITY_FILE, LEAF_FILE, load_identity, load_leaf
 from onion_rdv.smp.wire.hello import VERSIONS, ServerHello, fingerprint
 from onion_rdv.smp.wire.keys import Kind, PrivateKey
@@ -196,6 +197,15 @@ def test_open_to_others(tmp_path: Path) -> None:
         with pytest.raises(kind, match="open to other users"):
             load_leaf(tmp_path, load_identity(tmp_path), NOW)
         (tmp_path / name).chmod(0o600)
+
+
+def test_where_there_is_no_room(tmp_path: Path) -> None:
+    with no_file_larger_than(0), pytest.raises(StoreError, match=IDENTITY_FILE):
+        load_identity(tmp_path)
+    identity = load_identity(tmp_path)
+    with no_file_larger_than(0), pytest.raises(StoreError, match=LEAF_FILE):
+        load_leaf(tmp_path, identity, NOW)
+    assert [file.name for file in tmp_path.iterdir()] == [IDENTITY_FILE]
 
 
 def test_where_nothing_can_be_written(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from offline_tor import COOKIE, offline_tor
 from onion_rdv.protocol import BUCKET_ENTRIES, ENTRY_SIZE, BucketId, bucket_link, decode_onion_address
 from onion_rdv.protocol.bucket import entries
 from onion_rdv.protocol.exchange import REPLY_SIZE
+from onion_rdv.rendezvous.admin.client import ADMIN_SOCKET
 from onion_rdv.rendezvous.opening import STORE_FILE
 from onion_rdv.tor.onion_service.hosting import KEY_FILE
 
@@ -97,9 +98,33 @@ async def test_state_that_cannot_be_written(env: dict[str, str], state: Path) ->
     async with serving_offline(state, env=env) as server:
         assert (await store_one(server))[1] is not None
     result = await onion_rdv("serve", "--state-dir", str(state), env=env, wrapper=on_a_read_only_disk(state))
-    assert (result.code, result.stdout) == (2, "")
-    assert f"the state directory {state}/server cannot be used" in result.stderr
-    assert "file system is writable" in result.stderr
+    assert (result.code, result.stdout) == (9, ""), "systemd tries it again"
+    assert f"the state directory {state}/server: Read-only file system" in result.stderr
+    assert "mounted read-only" in result.stderr
+
+
+@pytest.mark.skipif(NO_NAMESPACES != 0, reason="this user may not mount anything, not even for itself")
+@pytest.mark.parametrize(
+    ("command", "key"), [("serve", f"server/{KEY_FILE}"), ("messaging serve", f"messaging/{KEY_FILE}")]
+)
+async def test_a_first_start_on_a_full_disk(env: dict[str, str], state: Path, command: str, key: str) -> None:
+    fill = ("sh", "-c", 'head -c 2m /dev/zero >"$0/ballast" 2>/dev/null; exec "$@"', str(state))
+    wrapper = (*on_a_small_disk(state, "1m"), *fill)
+    result = await onion_rdv(*command.split(), "--state-dir", str(state), env=env, wrapper=wrapper)
+    assert (result.code, result.stdout) == (9, ""), "systemd tries it again"
+    assert f"{state}/{key}: No space left on device" in result.stderr
+
+
+@pytest.mark.skipif(NO_NAMESPACES != 0, reason="this user may not mount anything, not even for itself")
+@pytest.mark.parametrize(
+    ("files", "too_many"), [(1, "the state directory"), (3, KEY_FILE), (6, ADMIN_SOCKET)], ids=str
+)
+async def test_a_disk_that_takes_no_more_files(env: dict[str, str], state: Path, files: int, too_many: str) -> None:
+    wrapper = on_a_small_disk(state, f"1m,nr_inodes={files}")
+    result = await onion_rdv("serve", "--state-dir", str(state), env=env, wrapper=wrapper)
+    assert (result.code, result.stdout) == (9, ""), "systemd tries it again"
+    assert too_many in result.stderr
+    assert "No space left on device" in result.stderr
 
 
 # The store

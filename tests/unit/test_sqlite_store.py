@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import shutil
 import sqlite3
 import stat
@@ -17,6 +16,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from file_limits import no_file_larger_than
 from stores import (
     ONION_KEY,
     START,
@@ -379,17 +379,6 @@ async def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
     for name in ("file", "missing", "directory"):
         with pytest.raises(StoreError, match=str(tmp_path)):
             await open_sqlite(tmp_path / name)
-
-
-@contextmanager
-def no_file_larger_than(size: int) -> Iterator[None]:
-    """Let the system refuse to make files larger, as it does when a disk is full."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 async def test_a_disk_that_gets_full_in_the_middle_loses_nothing(

@@ -29,7 +29,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from onion_rdv.errors import IdentityUnusable, SettingsError
 from onion_rdv.smp.wire.hello import ALPN, fingerprint, sign_session_key
-from onion_rdv.tor.onion_service import private_file
+from onion_rdv.tor.onion_service import disk, private_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +44,8 @@ _BEGIN: Final = datetime(2020, 1, 1, tzinfo=UTC)  # the same for every server: n
 _LEAF_LIFETIME: Final = timedelta(days=365)
 _LEAF_RENEWAL: Final = timedelta(days=30)
 _CLOCK_SKEW: Final = timedelta(days=2)
+
+_HINT: Final = "look at its directory's permissions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,8 @@ class Leaf:
 def load_identity(directory: Path) -> Identity:
     """Read the server's identity, or make one that is safely on the disk before this returns. Blocks.
 
-    Raises :class:`~onion_rdv.errors.IdentityUnusable` when it is damaged or its file cannot be used.
+    Raises :class:`~onion_rdv.errors.IdentityUnusable` when it is damaged or its file cannot be used, and
+    :class:`~onion_rdv.errors.StoreError` for a disk that is full or fails.
     """
     path = directory / IDENTITY_FILE
     try:
@@ -92,13 +95,14 @@ def load_identity(directory: Path) -> Identity:
                 private_file.create(path, _new_identity())
             return _read_identity(path)
     except OSError as error:
-        raise IdentityUnusable(f"{path}: {error.strerror}", hint="look at its directory's permissions") from error
+        raise disk.fault(error, path) or IdentityUnusable(f"{path}: {error.strerror}", hint=_HINT) from error
 
 
 def load_leaf(directory: Path, identity: Identity, now: datetime) -> Leaf:
     """Read the leaf, or make a new one where there is none that is good for a while yet. Blocks.
 
-    Raises :class:`~onion_rdv.errors.SettingsError` when the file cannot be used.
+    Raises :class:`~onion_rdv.errors.SettingsError` when the file cannot be used, and
+    :class:`~onion_rdv.errors.StoreError` as :func:`load_identity` does.
     """
     path = directory / LEAF_FILE
     try:
@@ -107,7 +111,7 @@ def load_leaf(directory: Path, identity: Identity, now: datetime) -> Leaf:
             private_file.replace(path, _new_leaf(identity, now))
             leaf = _read_leaf(path, identity)
     except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}", hint="look at its directory's permissions") from error
+        raise disk.fault(error, path) or SettingsError(f"{path}: {error.strerror}", hint=_HINT) from error
     if leaf is None:
         raise SettingsError(f"{path} changes while it is being written", hint="stop the other server there")
     return leaf

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from onion_rdv.errors import MalformedBlock, SettingsError
+from onion_rdv.errors import MalformedBlock, SettingsError, StoreError
 from onion_rdv.smp.server.block_stream import BlockStream
 from onion_rdv.smp.server.certificates import load_identity, load_leaf
 from onion_rdv.smp.server.connection import Connection
@@ -166,7 +166,7 @@ class MessagingFace:
             if now >= self._leaf.renew_at:
                 try:
                     self._leaf = await asyncio.to_thread(load_leaf, self._directory, self._identity, now)
-                except SettingsError as error:
+                except (SettingsError, StoreError) as error:
                     _LOGGER.error("%s; %s", error.message, error.hint)  # noqa: TRY400
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from onion_rdv.errors import SettingsError, UsageError
 from onion_rdv.tor.client_authorization import public_key
-from onion_rdv.tor.onion_service import private_file
+from onion_rdv.tor.onion_service import disk, private_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,13 +42,18 @@ class ClientList:
         self.path = path
 
     def read(self) -> dict[str, str]:
-        """Give names and keys; raises :class:`~onion_rdv.errors.SettingsError` where the file cannot be used."""
+        """Give names and keys; raises :class:`~onion_rdv.errors.SettingsError` where the file cannot be used.
+
+        It is :class:`~onion_rdv.errors.StoreError` where the disk fails.
+        """
         try:
             text = private_file.load(self.path, SettingsError).decode("ascii")
         except (FileNotFoundError, NotADirectoryError):
             return {}
         except OSError as error:
-            raise SettingsError(f"{self.path} cannot be read ({error.strerror})", hint="run as its owner") from None
+            raise disk.fault(error, self.path) or SettingsError(
+                f"{self.path} cannot be read ({error.strerror})", hint="run as its owner"
+            ) from None
         except UnicodeDecodeError:
             raise SettingsError(f"{self.path} is damaged: it is not ASCII") from None
         clients: dict[str, str] = {}

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from onion_rdv.errors import SettingsError
-from onion_rdv.tor.onion_service import circuits, private_file
+from onion_rdv.tor.onion_service import circuits, disk, private_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from onion_rdv.tor.control import Control
@@ -47,12 +48,31 @@ def read(note: Path) -> Left | None:
 
 
 def write(note: Path, left: Left) -> None:
-    """Write the note, safely to the disk; raises :class:`~onion_rdv.errors.SettingsError`. Blocks."""
+    """Have the note say this, safely on the disk. Blocks.
+
+    Where it says so already nothing is written: a tor that was restarted is told the same again, on a full disk too.
+    Raises :class:`~onion_rdv.errors.StoreError` for a disk that is full or fails, and
+    :class:`~onion_rdv.errors.SettingsError` where this user may not write it.
+    """
+    if read(note) != left:
+        with _explained(note):
+            private_file.replace(note, "".join(f"{line}\n" for line in left).encode("ascii"))
+
+
+def forget(note: Path) -> None:
+    """Remove the note, if there is one; raises as :func:`write` does. Blocks."""
+    with _explained(note):
+        if note.exists():  # a disk that cannot be written refuses to remove what is not there, too
+            note.unlink(missing_ok=True)
+
+
+@contextmanager
+def _explained(note: Path) -> Iterator[None]:
     try:
-        private_file.replace(note, "".join(f"{line}\n" for line in left).encode("ascii"))
+        yield
     except OSError as error:
-        raise SettingsError(
-            f"{note} cannot be written: {error.strerror}", hint="look at its directory's space and permissions"
+        raise disk.fault(error, note) or SettingsError(
+            f"{note} cannot be written: {error.strerror}", hint="look at its directory's permissions"
         ) from error
 
 
@@ -75,11 +95,11 @@ async def delete(control: Control, address: str, *, close_clients: bool = False)
 async def take_back(control: Control, note: Path) -> str | None:
     """Take back the service that the note is about, and the note; gives its address, None where nothing was left.
 
-    Raises :class:`~onion_rdv.errors.ControlLost`; the note stays then.
+    Raises :class:`~onion_rdv.errors.ControlLost`, and as :func:`write` does; the note stays then.
     """
     left = await asyncio.to_thread(read, note)
     if left is None:
         return None
     await delete(control, left.address)
-    await asyncio.to_thread(note.unlink, missing_ok=True)
+    await asyncio.to_thread(forget, note)
     return left.address

@@ -100,7 +100,7 @@ class EphemeralService:
             proof_of_work = False
             reply = await self._tell(control, key, proof_of_work=False)
         if self._detach and not reply.ok:
-            await asyncio.to_thread(self._note.unlink, missing_ok=True)
+            await asyncio.to_thread(detached.forget, self._note)
         if reply.code == _COLLISION:
             raise ServiceNotPublished(
                 "this tor has an onion service with the same key",
@@ -117,7 +117,7 @@ class EphemeralService:
         if self._detach:
             await asyncio.to_thread(detached.write, self._note, Left.told(key.address, words))
         else:
-            await asyncio.to_thread(self._note.unlink, missing_ok=True)
+            await asyncio.to_thread(detached.forget, self._note)
         return await control.msg(f"ADD_ONION {key.blob} {words}")
 
     def _words(self, *, proof_of_work: bool) -> str:

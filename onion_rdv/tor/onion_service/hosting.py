@@ -60,7 +60,10 @@ class HostSettings:
     circuit_ids: bool = False
 
     def check(self) -> None:
-        """Raise :class:`~onion_rdv.errors.SettingsError` for what can be seen to be wrong without tor. Blocks."""
+        """Raise :class:`~onion_rdv.errors.SettingsError` for what can be seen to be wrong without tor. Blocks.
+
+        Raises :class:`~onion_rdv.errors.StoreError` for a disk that fails or cannot be written.
+        """
         root = os.geteuid() == 0
         self.way(self.socket or (_RUNTIME_DIRECTORY if root else self.state_directory) / self.SOCKET)
         if root and self.state_directory.exists() and self.state_directory.stat().st_uid != 0:
@@ -174,7 +177,8 @@ async def host(
     published, or is lost, which it is again and again only where tor goes away. ``inherited`` is a socket to serve on
     that somebody else made, let tor in to, and goes on listening on; it is closed here, and the onion service stays
     published, so that streams wait there for the next run. Raises :class:`~onion_rdv.errors.SettingsError`,
-    :class:`~onion_rdv.errors.NoTor` with their kinds, and what ``listening`` raises.
+    :class:`~onion_rdv.errors.NoTor` with their kinds, :class:`~onion_rdv.errors.StoreError` for a disk that is full
+    or fails, and what ``listening`` raises.
     """
     await asyncio.to_thread(state_directory.make_private, settings.state_directory)
     async with AsyncExitStack() as cleanup:

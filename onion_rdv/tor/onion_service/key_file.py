@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Self
 from nacl.bindings import crypto_scalarmult_ed25519_base_noclamp
 from nacl.exceptions import CryptoError
 
-from onion_rdv.errors import KeyFileUnusable
-from onion_rdv.tor.onion_service import private_file
+from onion_rdv.errors import KeyFileUnusable, StoreError
+from onion_rdv.tor.onion_service import disk, private_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,7 +113,8 @@ def load_or_create(path: Path) -> ServiceKey:
     """Read the key, or make one and have it safely on the disk, file and directory, before this returns.
 
     An existing file is never written to. Raises :class:`~onion_rdv.errors.KeyFileUnusable` when it is damaged, no
-    plain file, another user's or open to others, or when it cannot be read or made. Blocks.
+    plain file, another user's or open to others, or when it cannot be read or made, and
+    :class:`~onion_rdv.errors.StoreError` where that is because the disk is full or fails. Blocks.
     """
     try:
         try:
@@ -126,11 +127,12 @@ def load_or_create(path: Path) -> ServiceKey:
 
 def check(path: Path) -> None:
     """Raise as :func:`load_or_create` does where there is a file that cannot be used. Blocks."""
-    with suppress(FileNotFoundError):
-        try:
-            _load(path)
-        except PermissionError as error:
-            raise _unreadable(path, error) from error
+    try:
+        _load(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _unreadable(path, error) from error
 
 
 def _load(path: Path) -> ServiceKey:
@@ -140,8 +142,9 @@ def _load(path: Path) -> ServiceKey:
     return key
 
 
-def _unreadable(path: Path, error: OSError) -> KeyFileUnusable:
-    return KeyFileUnusable(f"{path}: {error.strerror}", hint="look at its directory's space and permissions")
+def _unreadable(path: Path, error: OSError) -> KeyFileUnusable | StoreError:
+    said = f"{path}: {error.strerror}"
+    return disk.fault(error, path) or KeyFileUnusable(said, hint="look at its directory's permissions")
 
 
 def _create(path: Path) -> ServiceKey:

@@ -9,6 +9,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from onion_rdv.errors import SettingsError
+from onion_rdv.tor.onion_service import disk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +27,7 @@ class UnixListener:
         """Bind at ``path``, in place of a socket that a crash left behind, and listen.
 
         Raises :class:`~onion_rdv.errors.SettingsError` when somebody listens there already, something else has that
-        name, or it cannot be made.
+        name, or it cannot be made, and :class:`~onion_rdv.errors.StoreError` for a disk that is full or fails.
         """
         self._path = path
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -40,7 +41,9 @@ class UnixListener:
             self.socket.listen(BACKLOG)
         except OSError as error:
             self.socket.close()
-            raise SettingsError(f"no socket can be made at {path} ({error.strerror or error})", hint=_HINT) from None
+            raise disk.fault(error, path) or SettingsError(
+                f"no socket can be made at {path} ({error.strerror or error})", hint=_HINT
+            ) from None
         except SettingsError:
             self.socket.close()
             raise

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from onion_rdv.errors import NoTor, SettingsError
+from onion_rdv.errors import NoTor, SettingsError, StoreError
 from onion_rdv.tor.client_authorization import narrows
 from onion_rdv.tor.onion_service.publication import publish
 from onion_rdv.tor.progress import silent
@@ -99,7 +99,8 @@ class OnionService:
 
         Raises what ``open_control`` raises, :class:`~onion_rdv.errors.SettingsError` (among them
         :class:`~onion_rdv.errors.KeyFileUnusable`) for what no other attempt would mend,
-        :class:`~onion_rdv.errors.ServiceNotPublished` when tor refuses or takes too long, and
+        :class:`~onion_rdv.errors.ServiceNotPublished` when tor refuses or takes too long,
+        :class:`~onion_rdv.errors.StoreError` for a disk that is full or fails, and
         :class:`~onion_rdv.errors.ControlLost`.
         """
         self._enter("publishing")
@@ -139,10 +140,10 @@ class OnionService:
             await self._publish_over(control)
         except SettingsError:
             self._way.replace_clients(before)
-            with suppress(NoTor, SettingsError):  # then it is for keep() to publish it again
+            with suppress(NoTor, StoreError, SettingsError):  # then it is for keep() to publish it again
                 await self._publish_over(control)
             raise
-        except NoTor:
+        except (NoTor, StoreError):
             await self._drop_control()
             return False
         return True
@@ -160,7 +161,7 @@ class OnionService:
         """Keep the service published until :meth:`stop`; publish it first where that was not done.
 
         After a loss it is published again, with the same address, at once and then after pauses that grow to 30
-        seconds. Raises only :class:`~onion_rdv.errors.SettingsError`.
+        seconds; so it is after a fault of the disk. Raises only :class:`~onion_rdv.errors.SettingsError`.
         """
         if self._stopping.is_set():
             return
@@ -183,7 +184,7 @@ class OnionService:
                     await self.publish()
                 pause = _FIRST_PAUSE
                 reason = await self._until_lost()
-            except NoTor as error:
+            except (NoTor, StoreError) as error:
                 reason = error.message
             self._enter(f"lost: {reason}")
             await self._drop_control()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from onion_rdv.errors import SettingsError, StoreError
+from onion_rdv.tor.onion_service import disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,13 +18,17 @@ if TYPE_CHECKING:
 
 
 def make_private(directory: Path) -> None:
-    """Make the directory, or close it to others; raises :class:`~onion_rdv.errors.SettingsError`. Blocks."""
+    """Make the directory, or close it to others. Blocks.
+
+    Raises :class:`~onion_rdv.errors.SettingsError`, and :class:`~onion_rdv.errors.StoreError` for a disk that is full
+    or fails.
+    """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if stat.S_IMODE(directory.stat().st_mode) & 0o077:
             directory.chmod(0o700)
     except OSError as error:
-        raise _unusable(directory, error.strerror) from None
+        raise disk.fault(error, _named(directory)) or _unusable(directory, error.strerror) from None
 
 
 @contextmanager
@@ -46,18 +52,23 @@ def in_use(directory: Path) -> Iterator[None]:
 
 
 def check(directory: Path) -> None:
-    """Raise :class:`~onion_rdv.errors.SettingsError` where it cannot be used or made. Blocks."""
+    """Raise as :func:`make_private` does where it cannot be used or made. Blocks."""
     there = next(one for one in (directory, *directory.parents) if one.exists())
     if not there.is_dir():
         raise _unusable(directory, f"{there} is no directory")
     if not os.access(there, os.W_OK | os.X_OK):
+        if os.statvfs(there).f_flag & os.ST_RDONLY:
+            raise disk.failed(_named(directory), os.strerror(errno.EROFS))
         raise _unusable(directory, f"this user may not write to {there}")
+
+
+def _named(directory: Path) -> str:
+    return f"the state directory {directory}"
 
 
 def _unusable(directory: Path, reason: str | None) -> SettingsError:
     return SettingsError(
-        f"the state directory {directory} cannot be used ({reason})",
-        hint="run as the user that it belongs to, see that its file system is writable, or name another with"
-        " --state-dir",
+        f"{_named(directory)} cannot be used ({reason})",
+        hint="run as the user that it belongs to, or name another with --state-dir",
         settings=("state_dir",),
     )

@@ -32,7 +32,8 @@ class Way(Protocol):
     async def expected_address(self) -> str | None:
         """Tell the address before the service is published, where it is settled by then.
 
-        Raises :class:`~onion_rdv.errors.SettingsError`.
+        Raises :class:`~onion_rdv.errors.SettingsError`, and :class:`~onion_rdv.errors.StoreError` as
+        :meth:`provide` does.
         """
 
     async def provide(self, control: Control) -> Provided:
@@ -41,7 +42,8 @@ class Way(Protocol):
         Where this tor has the service already, and lets in somebody who is not to be let in any more, everything
         by which they could come is renewed: introduction points, and the circuits of all clients.
         Raises :class:`~onion_rdv.errors.SettingsError` for what will not mend itself, and
-        :class:`~onion_rdv.errors.NoTor` (a subclass) for what may go better with the next connection.
+        :class:`~onion_rdv.errors.NoTor` (a subclass) for what may go better with the next connection, as may
+        :class:`~onion_rdv.errors.StoreError`, for a disk that is full or fails.
         """
 
     @property
