@@ -101,6 +101,20 @@ def test_what_root_writes_belongs_to_the_servers_user(tmp_path: Path) -> None:
     load_or_create(tmp_path / "key")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+async def test_root_authorizes_before_the_servers_user_has_started_it(tmp_path: Path) -> None:
+    """As where its package, or another server of the same user, has made /var/lib/onion-rdv."""
+    home = tmp_path / "state"
+    home.mkdir(mode=0o700)
+    os.chown(home, 65534, 65533)
+    await authorize(environment(tmp_path), "alice", "--state-dir", str(home / "made" / "too"))
+    made = [home / "made", *(home / "made").rglob("*")]
+    assert {file.name for file in made} == {"made", "too", "server", "onion-service.key", CLIENTS_FILE}
+    assert {file.stat().st_uid for file in made} == {65534}
+    assert {file.stat().st_gid for file in made if file.is_dir()} == {65533}
+    assert stat.S_IMODE((home / "made" / "too" / "server").stat().st_mode) == 0o700
+
+
 # The running server
 
 

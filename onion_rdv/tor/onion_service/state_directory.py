@@ -18,17 +18,31 @@ if TYPE_CHECKING:
 
 
 def make_private(directory: Path) -> None:
-    """Make the directory, or close it to others. Blocks.
+    """Make the directory, or close it to others; what root makes belongs to the owner of the directory above. Blocks.
 
     Raises :class:`~onion_rdv.errors.SettingsError`, and :class:`~onion_rdv.errors.StoreError` for a disk that is full
     or fails.
     """
     try:
+        missing = [one for one in (directory, *directory.parents) if not one.exists()]
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.geteuid() == 0:
+            for made in reversed(missing):
+                _give_away(made)
         if stat.S_IMODE(directory.stat().st_mode) & 0o077:
             directory.chmod(0o700)
     except OSError as error:
         raise disk.fault(error, _named(directory)) or _unusable(directory, error.strerror) from None
+
+
+def _give_away(directory: Path) -> None:
+    """Let a directory belong to the owner of the one above, who may put a link in its place meanwhile."""
+    above = directory.parent.stat()
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchown(descriptor, above.st_uid, above.st_gid)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
