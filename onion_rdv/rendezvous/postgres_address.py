@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from onion_rdv.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _SCHEMES = ("postgresql", "postgres")
 _HINT = (
@@ -23,22 +26,25 @@ class DatabaseAddress:
     name: str
     """For people: where the database is, without who asks it and how."""
 
+    options: Mapping[str, str] = field(repr=False)
+    """What stands behind the question mark, by name; of a name that stands there twice, what comes last."""
+
     @classmethod
     def parse(cls, url: str) -> Self:
         """Look at a URL; raises :class:`~onion_rdv.errors.SettingsError`, which does not repeat it."""
         try:
             parts = urlsplit(url)
-            query = parse_qs(parts.query)
+            options = {option: values[-1] for option, values in parse_qs(parts.query).items()}
         except ValueError:
             raise _refused() from None
         # An @ or a fragment behind the host is the rest of a password that should have been encoded.
         if parts.scheme not in _SCHEMES or "@" in parts.path or parts.fragment or not url.isprintable():
             raise _refused()
-        hosts = unquote(parts.netloc.rpartition("@")[2]) or ",".join(query.get("host", [])) or "this machine"
-        database = unquote(parts.path.lstrip("/")) or ",".join(query.get("dbname", query.get("database", [])))
+        hosts = unquote(parts.netloc.rpartition("@")[2]) or options.get("host") or "this machine"
+        database = unquote(parts.path.lstrip("/")) or options.get("dbname", options.get("database"))
         if ":" in parts.netloc and "@" not in parts.netloc and not _has_port(parts.netloc):
             raise _refused()
-        return cls(url, f"PostgreSQL on {hosts}" + (f" (database {database})" if database else ""))
+        return cls(url, f"PostgreSQL on {hosts}" + (f" (database {database})" if database else ""), options)
 
 
 def _has_port(hosts: str) -> bool:

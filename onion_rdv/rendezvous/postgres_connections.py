@@ -11,6 +11,7 @@ import asyncpg
 
 from onion_rdv.errors import RdvError, StoreError
 from onion_rdv.rendezvous.postgres_faults import explain
+from onion_rdv.rendezvous.postgres_tls import CURE, missing_authority, unusable_file
 from onion_rdv.storage.faults import Complaints, again
 
 if TYPE_CHECKING:
@@ -69,9 +70,9 @@ class Connection(Protocol):
 class Connections:
     """Lends connections, and turns every fault into :class:`~onion_rdv.errors.StoreError`, logged once a minute."""
 
-    def __init__(self, pool: Any, name: str, logger: logging.Logger) -> None:
+    def __init__(self, pool: Any, address: DatabaseAddress, logger: logging.Logger) -> None:
         self._pool = pool
-        self._name = name
+        self._address = address
         self.complaints = Complaints(logger)
         self._rest = _FIRST_REST
         self._resting: tuple[float, StoreError] | None = None  # until when (of the loop's clock), and why
@@ -88,12 +89,12 @@ class Connections:
             command_timeout=_PATIENCE,
             server_settings=_SESSION,
         )
-        return cls(pool, address.name, logger)
+        return cls(pool, address, logger)
 
     @property
     def name(self) -> str:
         """What the database is called for people."""
-        return self._name
+        return self._address.name
 
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -110,7 +111,7 @@ class Connections:
         except Exception as error:
             if isinstance(error, RdvError) and not isinstance(error, StoreError):
                 raise  # it is of what is to be stored, not of the store
-            fault = explain(error, self._name)
+            fault = explain(error, self.name)
             self.complaints.tell(fault)
             raise fault from None
 
@@ -134,12 +135,22 @@ class Connections:
             raise again(self._resting[1])
         try:
             connection = await self._pool.acquire(timeout=_PATIENCE)
-        except Exception as error:
-            self._resting = now + self._rest * random.uniform(0.5, 1), explain(error, self._name)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is explained
+            fault = await self._why_not_connected(error)
+            self._resting = now + self._rest * random.uniform(0.5, 1), fault
             self._rest = min(2 * self._rest, _LONGEST_REST)
-            raise
+            raise fault from None
         self._rest, self._resting = _FIRST_REST, None
         return connection
+
+    async def _why_not_connected(self, error: Exception) -> StoreError:
+        """Explain it; asyncpg reads the files for TLS each time it connects, and does not name what it cannot use."""
+        if isinstance(error, (OSError, asyncpg.ClientConfigurationError)):
+            for look in (unusable_file, missing_authority):
+                unusable = await asyncio.to_thread(look, self._address)
+                if unusable is not None:
+                    return StoreError(unusable, hint=CURE)
+        return explain(error, self.name)
 
 
 async def _leave_as_it_is(_: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+
 import asyncpg
 
 from onion_rdv.errors import RdvError, StoreError
@@ -39,13 +41,27 @@ def explain(error: Exception, name: str) -> StoreError:
         return error
     if isinstance(error, asyncpg.ClientConfigurationError):
         return StoreError(
-            "the URL in the setting database, or a file that it names, cannot be used",
-            hint="see PostgreSQL's documentation of connection URIs",
+            "the URL in the setting database cannot be used", hint="see PostgreSQL's documentation of connection URIs"
         )
+    if isinstance(error, ssl.SSLError):
+        return _of_tls(error, name)
     if isinstance(error, OSError) and not isinstance(error, TimeoutError):
         return StoreError(f"{name} does not answer ({error.strerror or type(error).__name__})", hint=_GOES_ON)
     state = _state(error)
     return fault_inside(error) if state is None else _by_state(state, name)
+
+
+def _of_tls(error: ssl.SSLError, name: str) -> StoreError:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return StoreError(
+            f"{name} has a certificate that this server does not trust ({error.verify_message})",
+            hint="sslrootcert in database has to name the file of its authority, and it has to be for the"
+            " host that database names; look whether it has expired",
+        )
+    return StoreError(
+        f"{name} and this server do not agree on TLS ({error.reason or 'no reason was given'})",
+        hint="look at what database says of TLS (sslmode, sslcert, sslkey), at postgresql.conf, and into its log",
+    )
 
 
 def _state(error: Exception) -> str | None:

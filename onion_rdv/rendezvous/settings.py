@@ -14,6 +14,7 @@ from onion_rdv.rendezvous.limits import (
     CircuitLimits,
 )
 from onion_rdv.rendezvous.postgres_address import DatabaseAddress
+from onion_rdv.rendezvous.postgres_tls import CURE, unusable_file
 from onion_rdv.rendezvous.rules import DEFAULT_LIFETIME, DEFAULT_MAX_NEW_BUCKETS, DEFAULT_WINDOW, Ceiling, Rules
 from onion_rdv.tor.onion_service.hosting import HostSettings
 
@@ -50,7 +51,9 @@ class ServerSettings(HostSettings):
         HostSettings.check(self)
         _ = self.rules
         if self.database is not None:
-            DatabaseAddress.parse(self.database)
+            unusable = unusable_file(DatabaseAddress.parse(self.database))
+            if unusable is not None:
+                raise SettingsError(unusable, hint=CURE, settings=("database",))
         sockets = [socket for socket in (self.socket, self.admin_socket, self.metrics_socket) if socket is not None]
         if len(set(sockets)) < len(sockets):
             raise SettingsError(

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 from balanced_service import ROOT
-from postgres_server import PostgresServer
+from tls_database import make_database
 
 from onion_rdv.protocol import encode_onion_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator
     from concurrent.futures import Future
     from pathlib import Path
 
     from machine import Machine
+    from postgres_server import PostgresServer
 
     from onion_rdv.tor.testnet import Network
 
@@ -27,17 +28,20 @@ pytest_plugins = ("deployment",)
 SERVICE, TOR = "onion-rdv.service", "tor@default.service"
 FRONT = encode_onion_address(bytes(range(32)))
 NETWORK = "/etc/tor/private-network"
+DATABASE, PASSWORD = "database.example", "hunter2-and-more"
 
 
 @pytest.fixture
-def database() -> Iterator[PostgresServer]:
-    """Run PostgreSQL as if on another machine: where nothing but TCP leads."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = PostgresServer(listen_addresses="127.0.0.1", port=str(port))
+async def database(tmp_path: Path) -> AsyncIterator[PostgresServer]:
+    """Run PostgreSQL as if on another machine: where nothing but TCP leads, and TLS alone is let in."""
+    server = make_database(tmp_path / "database", DATABASE)
+    (server.directory / "data" / "pg_hba.conf").write_text(
+        "local all onion trust\nhostssl onion_rdv onion-rdv 127.0.0.1/32 scram-sha-256\n"
+    )
     try:
         server.start()
+        await server.execute("postgres", f"CREATE ROLE \"onion-rdv\" LOGIN PASSWORD '{PASSWORD}'")
+        await server.execute("postgres", 'CREATE DATABASE onion_rdv OWNER "onion-rdv"')
         yield server
     finally:
         server.remove()
@@ -51,12 +55,14 @@ def commands() -> str:
     return found[1]
 
 
-def fill_in(machine: Machine, url: str, torrc: str) -> None:
+def fill_in(machine: Machine, port: str, torrc: str) -> None:
     """Put into copies of the files that ship what is this operator's own, and have tor join the private network."""
     machine.run("cp", "-r", "/usr/share/doc/onion-rdv/scale-out", "/root")
+    with machine.path("/etc/hosts").open("a") as hosts:
+        hosts.write(f"127.0.0.1 {DATABASE}\n")
     put = {
         "FRONT.onion": FRONT,
-        "postgresql://onion-rdv@DATABASE/onion_rdv?sslmode=verify-full": url,
+        "onion-rdv@DATABASE/": f"onion-rdv:{PASSWORD}@{DATABASE}:{port}/",
         "DATABASE_IP": "127.0.0.1",
     }
     for file in machine.path("/root/scale-out/backend").rglob("*"):
@@ -71,14 +77,18 @@ def fill_in(machine: Machine, url: str, torrc: str) -> None:
 
 
 async def test_a_backend_as_the_document_has_it(
-    machine: Machine, builds: tuple[Future[Path], Future[Path]], network: Network, database: PostgresServer
+    machine: Machine,
+    builds: tuple[Future[Path], Future[Path]],
+    network: Network,
+    database: PostgresServer,
+    tmp_path: Path,
 ) -> None:
     machine.install(builds[0].result())
-    url = f"postgresql://onion@127.0.0.1:{database.port}/postgres"
-    fill_in(machine, url, network.torrc.read_text())
+    fill_in(machine, database.port, network.torrc.read_text())
+    shutil.copy(tmp_path / "database" / "server.crt", machine.path("/root/postgresql-ca.crt"))
     said = machine.run("sh", "-exc", f"cd /root\n{commands()}")
     assert f'front = "{FRONT}"' in said
-    assert url not in said, "its password would be shown"
+    assert PASSWORD not in said
     status = machine.status()
     assert (status["server"], status["state"]) == (FRONT, "published")
     own = machine.run("cat", "/var/lib/tor/onion-rdv/hostname").strip()

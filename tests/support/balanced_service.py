@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import tomllib
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from onion_rdv.tor.testnet import Network
 
 ROOT = Path(__file__).parents[2]
+SHIPPED_DATABASE = tomllib.loads((ROOT / "scale-out/backend/server.toml").read_text())["serve"]["database"]
 _PATIENCE = 120  # seconds
 
 
@@ -83,7 +85,7 @@ async def backend(
             "FRONT.onion": front,
             "/var/lib/tor/onion-rdv": service,
             "/run/onion-rdv/web.socket": socket,
-            "postgresql://onion-rdv@DATABASE/onion_rdv?sslmode=verify-full": database,
+            SHIPPED_DATABASE: database,
         }
         settings = directory / "server.toml"
         settings.write_text(shipped("backend/server.toml", put))

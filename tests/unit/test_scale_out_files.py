@@ -10,6 +10,7 @@ import pytest
 from balanced_service import ROOT, shipped
 from command_line import environment, onion_rdv
 from offline_tor import COOKIE, offline_tor
+from tls_database import make_certificate
 
 from onion_rdv.protocol import encode_onion_address
 from onion_rdv.tor.control import connect
@@ -78,9 +79,12 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
 
 async def test_the_servers_settings(tmp_path: Path) -> None:
     settings = tmp_path / "server.toml"
-    settings.write_text(
-        shipped("backend/server.toml", {"FRONT.onion": FRONT, "/var/lib/onion-rdv": tmp_path / "state"})
-    )
+    put = {
+        "FRONT.onion": FRONT,
+        "/var/lib/onion-rdv": tmp_path / "state",
+        "/etc/onion-rdv/postgresql-ca.crt": make_certificate(tmp_path, "database"),
+    }
+    settings.write_text(shipped("backend/server.toml", put))
     result = await onion_rdv("serve", "--check-config", env=environment(tmp_path, ONION_RDV_CONFIG=str(settings)))
     assert result.code == 0, result.stderr
     assert FRONT in result.stdout + result.stderr
