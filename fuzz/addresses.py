@@ -1,15 +1,17 @@
-"""What people and operators type to name a place: servers, ports, databases, clients."""
+"""What people, operators and links say to name a place: servers, ports, databases, clients."""
 
 from __future__ import annotations
 
 from fuzz.harness import harness, text
+from onion_rdv.client.messaging import for_the_app
+from onion_rdv.client.messaging import messaging_server as messaging_server_in
 from onion_rdv.client.server import RendezvousServer
 from onion_rdv.errors import MalformedOnionAddress, SettingsError, UsageError
 from onion_rdv.rendezvous.postgres_address import DatabaseAddress
 from onion_rdv.smp.wire.address import SmpServer
 from onion_rdv.tor.client_authorization import Credential, public_key
 from onion_rdv.tor.control_address import ControlAddress
-from onion_rdv.tor.socks import SocksPort
+from onion_rdv.tor.socks import SocksPort, check_host
 
 
 @harness
@@ -32,6 +34,21 @@ def messaging_server(data: bytes) -> bool:
         return False
     assert SmpServer.parse(read.with_password()) == read
     assert SmpServer.parse(str(read)).password is None
+    return True
+
+
+@harness
+def linked_server(data: bytes) -> bool:
+    """The messaging server that a link names, of whatever sort the link is, can be asked of a SOCKS port."""
+    link = text(data)
+    found = messaging_server_in(link)
+    if found is None:
+        return False
+    check_host(found.host)
+    assert 0 < found.port < 2**16
+    assert found.host.isascii()
+    app_link = for_the_app(link)
+    assert app_link is None or app_link.startswith("simplex:/")
     return True
 
 

@@ -90,10 +90,13 @@ class _Seen:
 
     server: MessagingServer | None = None
     look: Look | None = None
+    broken_off: bool = False
 
     @property
     def words(self) -> str:
         """What was seen, for a person."""
+        if self.broken_off:
+            return "the look at it was broken off"
         if self.server is None:
             return "the link names no messaging server that could be asked"
         return "not asked" if self.look is None else self.look.detail
@@ -129,12 +132,17 @@ async def _accept(invite: Invite, passphrase: str | None, route: Route, wanted: 
         _warn_of_what_it_is(link)
         if not wanted.as_json:
             emit(printable(link) if sys.stdout.isatty() else link)  # now: it is what the person waits for
-        if wanted.qr:
-            draw(link)
-        seen = await _look(link, socks, route.timeout, wanted)
+        seen = _Seen(broken_off=True)
+        try:
+            if wanted.qr:
+                draw(link)
+            seen = await _look(link, socks, route.timeout, wanted)
+        finally:  # whatever becomes of that, the link is not lost
+            if wanted.as_json:
+                emit_json({"link": link, "messaging_server": seen.json()})
     if wanted.as_json:
-        emit_json({"link": link, "messaging_server": seen.json()})
-    elif seen.look is not None and seen.server is not None:
+        return link, seen
+    if seen.look is not None and seen.server is not None:
         say(f"messaging server {seen.server.host}: {seen.words}")
     elif wanted.look:
         say(seen.words)

@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 from onion_rdv.errors import MalformedLink, UsageError
-from onion_rdv.protocol.host import is_onion
+from onion_rdv.protocol.host import is_onion, linked_host
 from onion_rdv.protocol.short_link import LinkScheme, ShortLink
 from onion_rdv.smp.known_servers import complete
 from onion_rdv.smp.wire.address import SmpServer
@@ -21,7 +21,6 @@ _SMP_ADDRESS: Final = re.compile(r"(smp://[^@/]*@[^/?#]+)(?:[/?#].*)?")
 _LONG_LINKS: Final = {"/invitation": "one-time invitation", "/contact": "contact address"}
 _APP_PAGE: Final = "https://simplex.chat/"
 _LOCAL_SCHEMES: Final = frozenset({"about", "blob", "data", "file", "javascript", "vbscript", "view-source"})
-_HOST: Final = re.compile(r"(?=.{1,253}$)[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?", re.IGNORECASE | re.ASCII)
 
 
 class Hello(Enum):
@@ -138,7 +137,7 @@ def _at_server(kind: str, address: str) -> SmpLink | None:
 
 
 def _choose(hosts: list[str], port: str, hello: Hello) -> MessagingServer | None:
-    named = [host.lower() for host in hosts if _HOST.fullmatch(host)]
+    named = [spelled for host in hosts if (spelled := linked_host(host)) is not None]
     number = int(port) if re.fullmatch("[0-9]{1,5}", port, re.ASCII) else 0
     if not named or not 0 < number < 2**16:
         return None

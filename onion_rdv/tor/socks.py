@@ -54,6 +54,8 @@ _PAUSES = (0.5, 1, 2, 3)
 _SHORTEST_SHARE = 20.0
 """Seconds that a try gets at least, before it is given up for another one over another circuit."""
 
+_MAX_NAME_SIZE = 253  # bytes; the most that can be asked for by name (RFC 1035, section 2.3.4)
+
 _UNNAMED_CODE = re.compile(r"Invalid reply code: 0X([0-9A-F]{1,2})")
 
 
@@ -107,11 +109,12 @@ async def open_stream(
     """Open a stream to a host, by name, on a circuit of its own, within ``timeout`` seconds.
 
     Raises :class:`~onion_rdv.errors.StreamFailed`, or :class:`~onion_rdv.errors.NoTor` where nothing answers at the
-    SOCKS port.
+    SOCKS port. What is no host (:func:`check_host`) is asked of nobody.
     """
     from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError, ProxyType
     from python_socks.async_.asyncio.v2 import Proxy
 
+    check_host(host)
     username, password = fresh_credentials()
     proxy = Proxy(ProxyType.SOCKS5, socks.host, socks.port, username, password, rdns=True)
     try:
@@ -125,6 +128,19 @@ async def open_stream(
     except (asyncio.IncompleteReadError, ConnectionError):
         raise _hung_up() from None
     return stream.reader, stream.writer
+
+
+def check_host(host: str) -> None:
+    """Raise :class:`~onion_rdv.errors.StreamFailed` for what cannot be asked of a SOCKS port.
+
+    Each label of a name has 1 to 63 bytes, all of it at most 253, in the encoding that names have on the way (IDNA).
+    """
+    try:
+        name = host.encode("idna")
+    except UnicodeError:
+        name = b""
+    if len(name) > _MAX_NAME_SIZE or not all(name.split(b".")):
+        raise StreamFailed("what should be its host is neither a name nor an address", hint="check the link")
 
 
 def share(left: float) -> float | None:
@@ -153,6 +169,7 @@ async def open_stream_patiently(
 
     All tries together take no longer than ``timeout`` seconds. Raises as :func:`open_stream` does.
     """
+    check_host(host)  # another circuit would not mend it
     deadline = time.monotonic() + timeout
     for pause in _PAUSES:
         try:

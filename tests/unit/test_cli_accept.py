@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
+import signal
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from command_line import environment, onion_rdv
+from command_line import COMMAND, environment, no_surprise, onion_rdv
 from contact_links import ContactLink
 from desktop import Portal, message_bus_daemon
 from smp_peer import SmpPeer, Talk
 from socks_proxy import RecordingSocks
 from test_client import KEY, FakeServer
 
+from onion_rdv.cli.main import main
 from onion_rdv.client.talk.link import TalkLink
 from onion_rdv.protocol import encode_onion_address
 from onion_rdv.protocol.short_link import LinkScheme, LinkType
@@ -60,6 +64,66 @@ async def accept(directory: Path, link: str, answer: SmpPeer | int, *more: str, 
     async with offered(link, directory) as (proxy, env, invite):
         proxy.answers.append(answer)
         return await onion_rdv("accept", "-", *more, env=env | variables, stdin=invite)
+
+
+@pytest.mark.parametrize("how", [["--json"], [], ["--json", "--qr"]], ids=" ".join)
+async def test_a_look_that_goes_wrong_does_not_lose_the_link(
+    how: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def look(*_: object, **__: object) -> None:
+        raise RuntimeError(LINK)
+
+    def draw(_: str) -> None:
+        raise RuntimeError(LINK)
+
+    monkeypatch.setattr("onion_rdv.client.look.look", look)
+    monkeypatch.setattr("onion_rdv.cli.accept.draw", draw)
+    async with offered(LINK, tmp_path) as (proxy, _, invite):
+        capfd.readouterr()
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+        monkeypatch.setenv("ONION_RDV_SOCKS", str(proxy.socks))
+        code = await asyncio.to_thread(main, ["accept", invite, *how])
+    printed = capfd.readouterr()
+    assert code == 70
+    assert "something went wrong inside onion-rdv: RuntimeError" in printed.err
+    assert LINK not in printed.err
+    if how:
+        seen = {"host": None, "kind": None, "reachable": None, "identity": None, "alive": None}
+        detail = "the look at it was broken off"
+        assert json.loads(printed.out) == {"link": LINK, "messaging_server": {**seen, "detail": detail}}
+    else:
+        assert printed.out == f"{LINK}\n"
+
+
+async def test_who_ends_the_look_has_the_link(tmp_path: Path) -> None:
+    is_asked = asyncio.Event()
+
+    async def be_silent(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
+        is_asked.set()
+        await asyncio.Event().wait()
+
+    async with offered(LINK, tmp_path) as (proxy, env, invite):
+        proxy.answers.append(be_silent)
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND,
+            "accept",
+            invite,
+            "--json",
+            env=env,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            await asyncio.wait_for(is_asked.wait(), 60)
+            process.send_signal(signal.SIGINT)
+            stdout, stderr = await asyncio.wait_for(process.communicate(), 60)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+    assert process.returncode == 130
+    assert no_surprise(stderr.decode())
+    assert json.loads(stdout)["link"] == LINK
 
 
 async def test_a_link_that_is_alive(tmp_path: Path) -> None:

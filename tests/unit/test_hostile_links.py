@@ -24,6 +24,7 @@ ADDRESS = encode_onion_address(KEY)
 SALT = bytes(range(16))
 KEYS = derive_keys(PASSPHRASE, SALT, KEY)
 LOW = "\x1b[2J"
+LONG_LABEL = "b" * 64
 BIDI = "simplex:/i#\u202emoc.live\u202c/\u200b\u2066evil"
 
 
@@ -96,6 +97,7 @@ async def test_what_is_no_link_is_not_printed(plaintexts: list[bytes], code: int
         (["rdv-talk://\u202eevil/\u2066".encode()], 2, "it begins like the link to a talk, and is none"),
         ([b"file:///etc/passwd"], 2, "not to a talk"),
         ([b"rdv-talk://a", b"rdv-talk://b"], 7, "somebody else holds the passphrase"),
+        ([f"rdv-talk://{'k' * 43}@{LONG_LABEL}.onion/{'l' * 32}#{'k' * 43}".encode()], 2, "names no messaging"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -174,6 +176,28 @@ def test_links_that_stay_here(link: str) -> None:
 @pytest.mark.parametrize("link", [LINK, "https://a.example/file:", "xmpp:romeo@a.example", "no link", ""])
 def test_links_that_do_not(link: str) -> None:
     assert not stays_here(link)
+
+
+@pytest.mark.parametrize("how", [["--json"], []])
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://a..b/x",
+        f"http://{LONG_LABEL}.example/",
+        "irc://irc..example:6697/",
+        f"simplex:/a#{'k' * 43}?h={LONG_LABEL}.onion",
+        f"https://{LONG_LABEL}.onion/i#QQ/{'k' * 43}",
+        f"smp://{'k' * 43}@{LONG_LABEL}.onion",
+        f"simplex:/contact#/?smp=smp%3A%2F%2F{'k' * 43}%40{LONG_LABEL}.onion",
+    ],
+)
+async def test_a_host_that_nobody_can_ask_for_is_none(link: str, how: list[str], tmp_path: Path) -> None:
+    meeting = Meeting(tmp_path, (encode_link(link),))
+    result = await meeting.run("accept", "-", *how)
+    assert result.code == 0
+    assert (result.json["link"] if how else result.stdout.rstrip("\n")) == link
+    assert "the link names no messaging server that could be asked" in (result.stdout if how else result.stderr)
+    assert meeting.asked == []
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

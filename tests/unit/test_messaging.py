@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from urllib.parse import quote, unquote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from socks_proxy import RecordingSocks
 
 from onion_rdv.client.messaging import Hello, MessagingServer, messaging_server
+from onion_rdv.errors import StreamFailed
+from onion_rdv.tor.socks import check_host, open_stream
 
 ONION = "a" * 56 + ".onion"
 KEY = "b" * 43
@@ -71,6 +75,13 @@ def test_finds_the_server(link: str, server: tuple[str, int, Hello]) -> None:
         "https://ho st/",
         "https://host\u2100/",  # which NFKC would make a/c of
         "https://-host/",
+        "https://a..b/x",
+        "https://a.-b.c/",
+        f"https://{'a' * 64}.example/",
+        f"https://{'a' * 64}.onion/",
+        f"simplex:/a#{KEY}?h={'a' * 64}.onion",
+        f"smp://{KEY}=@{'a' * 64}.onion",
+        "https://256.0.0.1/",
         "https://" + "a" * 254,
         "simplex:/i#key",
         "simplex:/i#key?h=",
@@ -104,5 +115,38 @@ def test_any_text_names_a_server_or_none(link: str) -> None:
         assert 0 < server.port < 2**16
         assert server.host.isascii()
         assert server.host.replace(".", "").replace("-", "").replace("_", "").isalnum()
+        check_host(server.host)
         # urlsplit takes these three out before it looks, wherever they are
         assert server.host in re.sub("[\t\r\n]", "", unquote(unquote(link))).lower()
+
+
+LABELS = st.text("aB1-_", max_size=3) | st.integers(60, 66).map(lambda size: "c" * size)
+ANY_HOSTS = st.tuples(st.lists(LABELS, max_size=5).map(".".join), st.sampled_from(["", ".onion", ".example", "."]))
+LINKS = st.sampled_from(
+    [
+        "https://{}/x",
+        "http://{}",
+        "irc://{}:6697",
+        f"https://{{}}/i#QQ/{KEY}",
+        f"https://{{}}/a#{KEY}",
+        f"simplex:/a#{KEY}?h={{}}",
+        f"simplex:/i#QQ/{KEY}?h=smp.example,{{}}",
+        f"smp://{KEY}=@{{}}",
+        f"simplex:/contact#/?smp=smp%3A%2F%2F{KEY}%40{{}}",
+    ]
+)
+
+
+@given(LINKS, ANY_HOSTS.map("".join))
+def test_whatever_host_a_link_names_a_socks_port_can_be_asked_for_it(link: str, host: str) -> None:
+    server = messaging_server(link.format(host))
+    if server is not None:
+        asyncio.run(ask_for(server))
+
+
+async def ask_for(server: MessagingServer) -> None:
+    """Ask a SOCKS port for a server, as a look does."""
+    async with RecordingSocks([5]) as proxy:
+        with pytest.raises(StreamFailed, match="nothing listens on that port"):
+            await open_stream(proxy.socks, server.host, server.port, 20)
+    assert [(one.host, one.port) for one in proxy.connects] == [(server.host, server.port)]

@@ -13,7 +13,7 @@ from smp_transcript import _INTEROP, _RECORDED
 
 from onion_rdv.errors import MalformedLink
 from onion_rdv.protocol import SMP_PORT, LinkScheme, LinkType, ShortLink, is_short_link
-from onion_rdv.protocol.host import canonical_host
+from onion_rdv.protocol.host import canonical_host, linked_host
 
 ID, KEY, HASH = bytes(range(24)), bytes(range(100, 132)), bytes(range(200, 232))
 ID_TEXT, KEY_TEXT, HASH_TEXT = base64url(ID), base64url(KEY), base64url(HASH)
@@ -220,6 +220,7 @@ def test_a_host_has_one_spelling(text: str) -> None:
         ("_smp.example.org", "_smp.example.org"),
         ("cafe", "cafe"),
         ("x.onion", "x.onion"),
+        ("x" * 63 + ".onion", "x" * 63 + ".onion"),
         (ONION, ONION),
         ("1.2.3.example.org", "1.2.3.example.org"),
         ("a." * 126 + "a", "a." * 126 + "a"),
@@ -263,11 +264,39 @@ def test_hosts(text: str, host: str) -> None:
         ("a" * 64, "a host in it is neither a name nor an address"),
         ("a." * 126 + "aa", "a host in it is too long"),
         ("a" * 248 + ".onion", "a host in it is too long"),
+        ("a" * 64 + ".onion", "an onion host in it has a name of more than 63 characters"),
+        ("a" * 64 + ".onion.example", "an onion host in it has a name of more than 63 characters"),
     ],
 )
 def test_no_hosts(text: str, detail: str) -> None:
     with pytest.raises(ValueError, match=f"^{detail}$"):
         canonical_host(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("SMP.Example.org", "smp.example.org"),
+        ("127.00.000.01", "127.0.0.1"),
+        ("1.2.3.4.example.org", "1.2.3.4.example.org"),
+        ("x.onion.example", "x.onion.example"),
+        (f"www.{ONION.upper()}", f"www.{ONION}"),
+        (".".join(["a" * 63] * 3 + ["a" * 61]), ".".join(["a" * 63] * 3 + ["a" * 61])),
+        (".".join(["a" * 63] * 3 + ["a" * 62]), None),
+        ("a" * 64 + ".onion", None),
+        ("256.0.0.1", None),
+        ("1.2.3", None),
+        ("::1", None),
+        ("a..b", None),
+        (".a", None),
+        ("a.", None),
+        ("a.-b.c", None),
+        ("\u212aelvin.example", None),  # a sign that is a k in lower case
+        ("", None),
+    ],
+)
+def test_hosts_of_any_link(text: str, host: str | None) -> None:
+    assert linked_host(text) == host
 
 
 def test_the_onion_host_is_preferred() -> None:

@@ -110,6 +110,18 @@ async def test_hosts_are_asked_for_as_what_they_are(host: str, kind: int, asked:
     assert [(one.address_type, one.host, one.port) for one in proxy.connects] == [(kind, asked, 443)]
 
 
+@pytest.mark.parametrize(
+    "host", ["", "a..b", ".a", "a.", "b" * 64 + ".onion", "\u00fc" * 60, "\ud800", ".".join(["a" * 61] * 5)]
+)
+async def test_what_is_no_host_is_asked_of_nobody(host: str) -> None:
+    async with RecordingSocks([1]) as proxy:
+        for ask in (open_stream, open_stream_patiently):
+            with pytest.raises(StreamFailed, match="neither a name nor an address") as caught:
+                await ask(proxy.socks, host, 443, 20)
+            assert caught.value.__context__ is None, "which would have the host in it"
+    assert proxy.requests == []
+
+
 _LET_IN = b"\x05\x02\x01\x00"
 
 

@@ -158,7 +158,9 @@ def test_a_hello_is_read_as_it_was_written(server: SmpServer, cut: int) -> None:
             Hello.decode(wrong)
 
 
-@pytest.mark.parametrize("host", ["EXAMPLE.org", "a,b", "a:5223", "a/b", "a#b", "", "a b", "\u00e9"])
+@pytest.mark.parametrize(
+    "host", ["EXAMPLE.org", "a,b", "a:5223", "a/b", "a#b", "", "a b", "\u00e9", "a..b", "b" * 64 + ".onion"]
+)
 def test_a_hello_with_a_host_that_is_none_is_refused(host: str) -> None:
     key = PublicKey(Kind.X25519, bytes(32))
     message = Hello(key, bytes(32), key, SENDER_ID, SmpServer(bytes(32), (host,), 1)).encode()
