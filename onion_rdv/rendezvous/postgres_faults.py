@@ -11,6 +11,9 @@ from onion_rdv.storage.faults import fault_inside
 
 _GOES_ON = "look whether it runs and into its log; the server goes on by itself when it is back"
 
+_NO_TLS = "rejected SSL upgrade"
+"""What asyncpg says of a PostgreSQL that has none, with no other mark."""
+
 # By SQLSTATE, or what it begins with (PostgreSQL's documentation, appendix A); the longest that fits counts.
 _FAULTS = {
     "08": ("the connection to {name} has ended", _GOES_ON),
@@ -20,6 +23,10 @@ _FAULTS = {
     "3D000": ("{name} does not exist", "make it (createdb), owned by the role that database names"),
     "40": ("{name} gave up on a transaction", _GOES_ON),
     "42501": ("{name} does not let this server make or use its tables", "make its role the owner of the database"),
+    "42704": (
+        "{name} does not know something that stands behind the question mark in database",
+        "take out of the URL what is no parameter of a connection",
+    ),
     "42": ("the tables on {name} are not as this version left them", "put a backup back, or name another database"),
     "53100": ("there is no space left for {name}", "free some space on its disk; the server goes on by itself"),
     "53300": ("{name} has no connection left", "raise max_connections there: each server takes up to four"),
@@ -45,6 +52,8 @@ def explain(error: Exception, name: str) -> StoreError:
         )
     if isinstance(error, ssl.SSLError):
         return _of_tls(error, name)
+    if isinstance(error, ConnectionError) and _NO_TLS in str(error):
+        return StoreError(f"{name} does not speak TLS", hint="set ssl = on in postgresql.conf; sslmode demands it")
     if isinstance(error, OSError) and not isinstance(error, TimeoutError):
         return StoreError(f"{name} does not answer ({error.strerror or type(error).__name__})", hint=_GOES_ON)
     state = _state(error)
@@ -53,13 +62,15 @@ def explain(error: Exception, name: str) -> StoreError:
 
 def _of_tls(error: ssl.SSLError, name: str) -> StoreError:
     if isinstance(error, ssl.SSLCertVerificationError):
+        reason = getattr(error, "verify_message", type(error).__name__)
         return StoreError(
-            f"{name} has a certificate that this server does not trust ({error.verify_message})",
+            f"{name} has a certificate that this server does not trust ({reason})",
             hint="sslrootcert in database has to name the file of its authority, and it has to be for the"
             " host that database names; look whether it has expired",
         )
+    reason = getattr(error, "reason", None) or type(error).__name__
     return StoreError(
-        f"{name} and this server do not agree on TLS ({error.reason or 'no reason was given'})",
+        f"{name} and this server do not agree on TLS ({reason})",
         hint="look at what database says of TLS (sslmode, sslcert, sslkey), at postgresql.conf, and into its log",
     )
 

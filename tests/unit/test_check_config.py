@@ -104,6 +104,7 @@ def test_what_does_not_fit_together_says_where_each_came_from(
         ("ONION_RDV_CONTROL", "tor.example:9051", "ONION_RDV_CONTROL: "),
         ("ONION_RDV_AUTHORIZED_CLIENT", "hush", "ONION_RDV_AUTHORIZED_CLIENT: "),
         ("ONION_RDV_DATABASE", "mysql://a:hush@b/c", "ONION_RDV_DATABASE: "),
+        ("ONION_RDV_DATABASE", "postgresql://a:hush@b:99999/c", "a port in database is no number from 1 to 65535"),
         ("ONION_RDV_ADMIN_SOCKET", "/" + "x" * 107, "has at most 107 bytes"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import ssl
 from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -174,6 +175,14 @@ async def test_what_cannot_be_used_is_named(postgres: PostgresServer, database_u
             "does not answer (Connection refused)",
             "whether it runs",
         ),
+        (ConnectionError(f'PostgreSQL at "{SECRET}:1" rejected SSL upgrade'), "does not speak TLS", "ssl = on"),
+        (
+            ssl.SSLCertVerificationError(1, SECRET),
+            "has a certificate that this server does not trust",
+            "sslrootcert",
+        ),
+        (ssl.SSLError(1, SECRET), "do not agree on TLS", "sslcert"),
+        (asyncpg.UndefinedObjectError(SECRET), "does not know something that stands behind", "no parameter"),
         (KeyError(SECRET), "a fault inside (KeyError)", "bug"),
     ],
 )

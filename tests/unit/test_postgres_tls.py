@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from balanced_service import SHIPPED_DATABASE
+from postgres_server import PostgresServer
 from stores import an_entry, open_postgres
-from tls_database import make_certificate, make_database
+from tls_database import free_port, make_certificate, make_database
 
 from onion_rdv.cli.main import main
 from onion_rdv.errors import StoreError
@@ -15,8 +16,6 @@ from onion_rdv.errors import StoreError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from postgres_server import PostgresServer
 
 HOST = "localhost"
 SHIPPED_AUTHORITY = "/etc/onion-rdv/postgresql-ca.crt"
@@ -103,6 +102,22 @@ async def test_a_certificate_of_another_authority_or_host_is_not_trusted(
         assert "has a certificate that this server does not trust" in str(error)
         assert says in str(error)
         assert "sslrootcert" in error.hint
+
+
+async def test_a_postgresql_without_tls_is_told(tmp_path: Path) -> None:
+    silent = PostgresServer(listen_addresses="127.0.0.1", port=str(free_port()))
+    try:
+        silent.start()
+        error = await refused(url(silent, make_certificate(tmp_path, HOST)))
+    finally:
+        silent.remove()
+    assert "does not speak TLS" in str(error)
+    assert "ssl = on" in error.hint
+
+
+async def test_a_parameter_that_is_none_is_told(database: PostgresServer, certificate: Path) -> None:
+    error = await refused(url(database, certificate) + "&sslrotcert=file")
+    assert "does not know something that stands behind the question mark" in str(error)
 
 
 async def test_a_file_that_is_there_is_not_blamed_for_a_database_that_is_away(
