@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from onion_rdv.errors import NoServerHere, SettingsError, StoreError, UsageError
 if TYPE_CHECKING:
     from onion_rdv.rendezvous.admin.client import AdminClient
     from onion_rdv.rendezvous.admin.clients import Clients
+    from onion_rdv.rendezvous.settings import ServerSettings
 
 _UNUSED = Path("/socket")  # nothing is served from here
 _LATER = "this holds from the server's next start on: no server runs now"
@@ -45,7 +47,7 @@ def authorize(
         raise UsageError(
             "there has to be one of NAME, --list and --remove NAME", hint="see onion-rdv authorize --help"
         )
-    desk = _Desk(options)
+    desk = _Desk(options, adds=name is not None)
     if listing:
         _show(desk.ask("GET"), as_json=as_json)
     elif removed is not None:
@@ -55,12 +57,16 @@ def authorize(
 
 
 class _Desk:
-    """Where clients are asked for and changed: the server that runs, or the file where none does."""
+    """Where clients are asked for and changed: the server that runs, or the file where none does.
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    Whoever ``adds`` one has to know the address, and has the server's key made where there was no server yet.
+    """
+
+    def __init__(self, options: dict[str, Any], *, adds: bool) -> None:
         self._client: AdminClient = admin_client(options["admin_socket"], options["state_dir"])
         self._directory: Path = server_directory(options["state_dir"])
         self._options = options
+        self._adds = adds
         self.runs = True
 
     def ask(self, method: str, **content: str) -> dict[str, Any]:
@@ -83,9 +89,10 @@ class _Desk:
     async def _ask_file(self, method: str, content: dict[str, str], nobody: NoServerHere) -> dict[str, Any]:
         from onion_rdv.tor.onion_service import state_directory
 
-        await asyncio.to_thread(state_directory.make_private, self._directory)
+        if self._adds:
+            await asyncio.to_thread(state_directory.make_private, self._directory)
         try:
-            with state_directory.in_use(self._directory):
+            with state_directory.in_use(self._directory) if self._directory.exists() else nullcontext():
                 clients = await self._stopped()
                 match method:
                     case "POST":
@@ -109,14 +116,43 @@ class _Desk:
             onion_service_dir=self._options["onion_service_dir"],
             authorized_clients=self._options["authorized_client"],
         )
-        address = await settings.way(_UNUSED).expected_address()
-        if address is None:
+        address = await self._address(settings)
+        return Clients(address, None, settings.client_list, settings.authorized_clients)
+
+    async def _address(self, settings: ServerSettings) -> str | None:
+        """Tell the address of a server that does not run; None where it is neither known nor needed."""
+        from onion_rdv.tor.onion_service import key_file
+        from onion_rdv.tor.onion_service.hosting import KEY_FILE
+
+        way = settings.way(_UNUSED)
+        if settings.onion_service_dir is None:
+            key = await asyncio.to_thread(key_file.load, settings.state_directory / KEY_FILE)
+            if key is not None or not self._adds:
+                return None if key is None else key.address
+            self._refuse_another_key()
+        address = await way.expected_address()
+        if address is None and self._adds:
             raise SettingsError(
                 f"what address the server will have is not known yet: {settings.onion_service_dir} does not say it",
                 hint="start the server once, as the user that may read that directory; or run this as that user",
                 settings=("onion_service_dir",),
             )
-        return Clients(address, None, settings.client_list, settings.authorized_clients)
+        return address
+
+    def _refuse_another_key(self) -> None:
+        """Refuse to make a key where a server has had one, which is elsewhere now."""
+        from onion_rdv.rendezvous.opening import STORE_FILE
+        from onion_rdv.tor.onion_service.client_list import CLIENTS_FILE
+        from onion_rdv.tor.onion_service.detached import NOTE_FILE
+
+        left = [name for name in (STORE_FILE, NOTE_FILE, CLIENTS_FILE) if (self._directory / name).exists()]
+        if left:
+            raise SettingsError(
+                f"what address the server has is not known: {self._directory} has its {' and '.join(left)}, but not"
+                " its onion key",
+                hint="start the server first, if the key is a credential that systemd keeps; else put the key back"
+                " from a backup",
+            )
 
 
 def _add(desk: _Desk, name: str, *, as_json: bool) -> None:

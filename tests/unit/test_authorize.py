@@ -16,6 +16,7 @@ from onion_rdv.errors import SettingsError, UsageError
 from onion_rdv.rendezvous.admin.client import AdminClient
 from onion_rdv.rendezvous.admin.clients import CLIENTS_PATH, Clients
 from onion_rdv.rendezvous.admin.face import AdminFace
+from onion_rdv.rendezvous.opening import STORE_FILE
 from onion_rdv.rendezvous.settings import ServerSettings
 from onion_rdv.tor.client_authorization import Credential
 from onion_rdv.tor.control import connect
@@ -28,6 +29,7 @@ from onion_rdv.tor.onion_service import (
     state_directory,
 )
 from onion_rdv.tor.onion_service.client_list import CLIENTS_FILE, MAX_CLIENTS, ClientList
+from onion_rdv.tor.onion_service.detached import NOTE_FILE
 from onion_rdv.tor.onion_service.key_file import load_or_create
 
 if TYPE_CHECKING:
@@ -217,6 +219,33 @@ async def test_authorizing_before_the_first_start(tmp_path: Path) -> None:
     configured = {**env, "ONION_RDV_AUTHORIZED_CLIENT": ONE}
     assert "1 may come, 1 of them named in the settings" in (await authorize(configured, "--remove", "alice")).stderr
     assert "the server is public" in (await authorize(env, "--list")).stderr
+
+
+async def test_nothing_is_made_for_who_only_looks_or_removes(tmp_path: Path) -> None:
+    env = environment(tmp_path)
+    listed = await authorize(env, "--list", "--json")
+    assert listed.json == {"address": None, "clients": [], "configured": 0, "published": False}
+    refused = await onion_rdv("authorize", "--remove", "alice", env=env)
+    assert refused.code == 2
+    assert "there is no client alice" in refused.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("left", [STORE_FILE, NOTE_FILE, CLIENTS_FILE])
+async def test_a_stopped_server_whose_key_is_elsewhere_gets_no_other(tmp_path: Path, left: str) -> None:
+    """As where systemd keeps the key for it, as a credential."""
+    server = tmp_path / "server"
+    state_directory.make_private(server)
+    (server / left).touch(0o600)
+    state = ("--state-dir", str(tmp_path))
+    refused = await onion_rdv("authorize", "alice", *state, env=environment(tmp_path))
+    assert (refused.code, refused.stdout) == (2, "")
+    assert f"has its {left}, but not its onion key" in refused.stderr
+    assert "start the server first, if the key is a credential" in refused.stderr
+    ClientList(server / CLIENTS_FILE).write({"alice": ONE, "bob": TWO})
+    assert "alice is removed" in (await authorize(environment(tmp_path), "--remove", "alice", *state)).stderr
+    assert (await authorize(environment(tmp_path), "--list", *state)).stdout.startswith("bob ")
+    assert {file.name for file in server.iterdir()} == {left, CLIENTS_FILE}
 
 
 async def test_a_server_that_runs_and_does_not_answer(tmp_path: Path) -> None:

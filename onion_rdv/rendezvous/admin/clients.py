@@ -26,8 +26,8 @@ _PATIENCE = 40.0
 class Clients:
     """The clients of a server.
 
-    ``address`` is the onion service's, 56 characters and ``.onion``; ``onion`` is the running service, None where
-    none runs; ``configured`` are public keys that the settings name, and that nobody can take away here.
+    ``address`` is the onion service's, 56 characters and ``.onion``, None where it is not known; ``onion`` is the
+    running service, None where none runs; ``configured`` are public keys that the settings name, and that nobody can take away here.
 
     What methods give is an object of JSON: ``address``; ``clients``, a list of objects with ``name`` and ``key``;
     ``configured``, how many those are; ``published``, whether the directories know of all this. They raise
@@ -35,7 +35,7 @@ class Clients:
     """
 
     def __init__(
-        self, address: str, onion: OnionService | None, listed: ClientList, configured: tuple[str, ...]
+        self, address: str | None, onion: OnionService | None, listed: ClientList, configured: tuple[str, ...]
     ) -> None:
         self._address = address
         self._onion = onion

@@ -70,7 +70,7 @@ class HostSettings:
             return  # it is the user's for whom root asks
         state_directory.check(self.state_directory)
         if self.onion_service_dir is None and self.key is None:
-            key_file.check(self.state_directory / KEY_FILE)
+            key_file.load(self.state_directory / KEY_FILE)
 
     def choose_socket(self, tor_uid: int | None) -> Path:
         """Give the socket's place, which has to be one that tor can enter."""

@@ -125,12 +125,12 @@ def load_or_create(path: Path) -> ServiceKey:
         raise _unreadable(path, error) from error
 
 
-def check(path: Path) -> None:
-    """Raise as :func:`load_or_create` does where there is a file that cannot be used. Blocks."""
+def load(path: Path) -> ServiceKey | None:
+    """Read the key, None where there is no file; raises as :func:`load_or_create` does. Blocks."""
     try:
-        _load(path)
+        return _load(path)
     except FileNotFoundError:
-        return
+        return None
     except OSError as error:
         raise _unreadable(path, error) from error
 
