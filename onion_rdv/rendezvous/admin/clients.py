@@ -27,7 +27,8 @@ class Clients:
     """The clients of a server.
 
     ``address`` is the onion service's, 56 characters and ``.onion``, None where it is not known; ``onion`` is the
-    running service, None where none runs; ``configured`` are public keys that the settings name, and that nobody can take away here.
+    running service, None where none runs; ``configured`` are public keys that the settings name, and that nobody can
+    take away here.
 
     What methods give is an object of JSON: ``address``; ``clients``, a list of objects with ``name`` and ``key``;
     ``configured``, how many those are; ``published``, whether the directories know of all this. They raise
