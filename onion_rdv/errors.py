@@ -15,6 +15,7 @@
     │   ├── MalformedPassphrase
     │   └── NotHandedOver
     ├── NoTor                          3
+    │   ├── PortNotUsed
     │   ├── ControlRefused
     │   ├── ControlLost
     │   ├── CommandRefused
@@ -164,6 +165,12 @@ class NoTor(RdvError):
 
     exit_code = 3
     default_hint = "install tor (apt install tor) or name its SOCKS port with --socks 127.0.0.1:PORT"
+
+
+class PortNotUsed(NoTor):
+    """A port that nobody named is not used."""
+
+    default_hint = "if it is tor's, name it in the settings"
 
 
 class ControlRefused(NoTor):

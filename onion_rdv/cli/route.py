@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -106,6 +106,6 @@ async def _some_tor(route: Route) -> AsyncIterator[tuple[SocksPort, str | None]]
     try:
         if tor.socks is None:
             raise NoTor("the tor that was started has no SOCKS port")
-        yield tor_socks.SocksPort.parse(tor.socks), tor.control
+        yield replace(tor_socks.SocksPort.parse(tor.socks), checked=True), tor.control
     finally:
         await tor.stop()

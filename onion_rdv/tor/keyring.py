@@ -9,8 +9,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from onion_rdv.errors import CommandRefused, ControlRefused, NoTor, SettingsError, UsageError
-from onion_rdv.tor import control
+from onion_rdv.errors import CommandRefused, ControlRefused, NoTor, PortNotUsed, SettingsError, UsageError
+from onion_rdv.tor import control, owner
 from onion_rdv.tor.client_authorization import Credential
 from onion_rdv.tor.onion_service import private_file
 
@@ -86,14 +86,15 @@ def _unusable(path: Path, error: OSError) -> SettingsError:
 async def hand_over(credentials: list[Credential], socks: SocksPort, address: str | None = None) -> None:
     """Give keys to the tor that has this SOCKS port; it keeps them in memory until it ends.
 
-    ``address`` is its control port; by default it is looked for in the usual places. Raises
+    ``address`` is its control port; by default it is looked for in the usual places, as by
+    :func:`~onion_rdv.tor.control.find`. Raises
     :class:`~onion_rdv.errors.NoTor` (:class:`~onion_rdv.errors.ControlRefused` where it does not let us in), and
     :class:`~onion_rdv.errors.SettingsError` for what is no address.
     """
     refusal: ControlRefused | None = None
     for candidate in control.USUAL_ADDRESSES if address is None else (address,):
         try:
-            async with await control.connect(candidate) as connection:
+            async with await control.connect(candidate, checked=address is None) as connection:
                 if await _has(connection, socks):
                     await _add(connection, credentials)
                     return
@@ -101,6 +102,8 @@ async def hand_over(credentials: list[Credential], socks: SocksPort, address: st
             raise
         except ControlRefused as error:
             refusal = refusal or error
+        except PortNotUsed as error:
+            owner.tell(error)
         except NoTor:
             continue
     raise refusal or NoTor(f"no control port of the tor at {socks} was found")

@@ -14,10 +14,11 @@ import re
 import secrets
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
-from onion_rdv.errors import NoTor, SettingsError, StreamFailed
+from onion_rdv.errors import NoTor, PortNotUsed, SettingsError, StreamFailed
+from onion_rdv.tor import owner
 
 DEFAULT_PORTS = (9050, 9150)
 """Where a system's tor and Tor Browser's tor listen on 127.0.0.1."""
@@ -25,6 +26,7 @@ DEFAULT_PORTS = (9050, 9150)
 _LOOPBACK = "127.0.0.1"
 _RESOLVE = 0xF0  # tor's socks-extensions, section 2 "Name lookup"
 _EXAMPLE_ADDRESS = "192.0.2.1"  # RFC 5737; it is nobody's
+_OPTION = "--socks"
 
 _REPLIES = {
     0x01: "tor could not connect, and its SOCKS port does not say why (ExtendedErrors in its torrc would)",
@@ -56,15 +58,23 @@ _SHORTEST_SHARE = 20.0
 
 _MAX_NAME_SIZE = 253  # bytes; the most that can be asked for by name (RFC 1035, section 2.3.4)
 
+_ANSWER_SECONDS = 5.0
+"""What a tor has to tell that it is one."""
+
 _UNNAMED_CODE = re.compile(r"Invalid reply code: 0X([0-9A-F]{1,2})")
 
 
 @dataclass(frozen=True, slots=True)
 class SocksPort:
-    """The address of a SOCKS port: an IP address, because a name would have to be resolved."""
+    """The address of a SOCKS port: an IP address, because a name would have to be resolved.
+
+    One that nobody named is ``checked``: whenever it is used, its listener has to be known as tor's (see
+    :mod:`onion_rdv.tor.owner`).
+    """
 
     host: str
     port: int
+    checked: bool = field(default=False, compare=False)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -109,12 +119,17 @@ async def open_stream(
     """Open a stream to a host, by name, on a circuit of its own, within ``timeout`` seconds.
 
     Raises :class:`~onion_rdv.errors.StreamFailed`, or :class:`~onion_rdv.errors.NoTor` where nothing answers at the
-    SOCKS port. What is no host (:func:`check_host`) is asked of nobody.
+    SOCKS port, or what is not known to be tor. What is no host (:func:`check_host`) is asked of nobody.
     """
     from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError, ProxyType
     from python_socks.async_.asyncio.v2 import Proxy
 
     check_host(host)
+    if socks.checked:
+        listener = owner.of_listener(socks.host, socks.port)
+        if listener is None:
+            raise nothing_answers(socks)
+        owner.check(listener, str(socks), option=_OPTION)
     username, password = fresh_credentials()
     proxy = Proxy(ProxyType.SOCKS5, socks.host, socks.port, username, password, rdns=True)
     try:
@@ -204,16 +219,25 @@ def nothing_answers(socks: SocksPort) -> NoTor:
     return NoTor(f"nothing answers at the SOCKS port {socks}")
 
 
-async def is_tor(socks: SocksPort, timeout: float = 5) -> bool:
+async def is_tor(socks: SocksPort, timeout: float = _ANSWER_SECONDS) -> bool:
     """Tell whether a tor answers at this port, without a word to the network.
 
     Asks for the address of what is an address already: tor has a SOCKS command of its own for that, and answers
     such a question at once by itself. Other proxies refuse the command.
     """
     try:
+        return await _answers_as_tor(socks, timeout)
+    except PortNotUsed:
+        return False
+
+
+async def _answers_as_tor(socks: SocksPort, timeout: float) -> bool:
+    try:
         async with asyncio.timeout(timeout):
             reader, writer = await asyncio.open_connection(socks.host, socks.port)
             try:
+                if socks.checked:
+                    owner.check(owner.of_listener(socks.host, socks.port), str(socks), option=_OPTION)
                 return await _resolves(reader, writer)
             finally:
                 writer.close()
@@ -249,9 +273,15 @@ async def named_socks(text: str) -> SocksPort:
 
 
 async def find_socks(ports: tuple[int, ...] = DEFAULT_PORTS) -> SocksPort | None:
-    """Give the first of these ports on 127.0.0.1 where a tor answers."""
+    """Give the first of these ports on 127.0.0.1 where a tor answers.
+
+    A listener that is not known to be tor's is said to be there, and passed over.
+    """
     for port in ports:
-        candidate = SocksPort(_LOOPBACK, port)
-        if await is_tor(candidate):
-            return candidate
+        candidate = SocksPort(_LOOPBACK, port, checked=True)
+        try:
+            if await _answers_as_tor(candidate, _ANSWER_SECONDS):
+                return candidate
+        except PortNotUsed as error:
+            owner.tell(error)
     return None

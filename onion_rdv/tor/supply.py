@@ -23,7 +23,8 @@ class ControlSupply:
 
     ``address`` is where it looks (nowhere else, then); by default it looks in the usual places, and, where nothing
     answers, starts a tor in ``own_directory``, which ends with :meth:`close`. Which of these it is stays as it was
-    decided first: a system's tor that restarts is waited for, not replaced.
+    decided first: a system's tor that restarts is waited for, not replaced. Unless it was named, who listens there
+    is looked at anew for each connection (see :mod:`onion_rdv.tor.owner`).
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class ControlSupply:
         progress: Progress = silent,
     ) -> None:
         self._address = address
+        self._is_named = address is not None
         self._own_directory = own_directory
         self._password_file = password_file
         self._extra_torrc = extra_torrc
@@ -51,12 +53,14 @@ class ControlSupply:
         async with self._starting:
             if self._own is not None:
                 try:
-                    return await control.connect(self._own.control)
+                    return await control.connect(self._own.control, checked=True)
                 except NoTor:  # it has died
                     await self.close()
                 return await self._start()
             if self._address is not None:
-                return await control.connect(self._address, password_file=self._password_file)
+                return await control.connect(
+                    self._address, password_file=self._password_file, checked=not self._is_named
+                )
             found = await control.find(password_file=self._password_file)
             if found is None:
                 return await self._start()

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def _listening(
-    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]], port: int = 0
 ) -> AsyncIterator[str]:
-    """Listen on a free port of 127.0.0.1; gives the address."""
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    """Listen on a port of 127.0.0.1, a free one where none is given; gives the address."""
+    server = await asyncio.start_server(serve, "127.0.0.1", port)
     host, port = server.sockets[0].getsockname()
     try:
         yield f"{host}:{port}"
@@ -42,9 +42,9 @@ class FakeControlPort:
     address: str = ""
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[FakeControlPort]:
-        """Listen while the block runs."""
-        async with _listening(self._serve) as self.address:
+    async def serving(self, port: int = 0) -> AsyncIterator[FakeControlPort]:
+        """Listen while the block runs, on a free port where none is given."""
+        async with _listening(self._serve, port) as self.address:
             yield self
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from forwarding import served
+from identity import acting_as
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -30,10 +31,11 @@ _PATIENCE = 30.0
 
 
 @asynccontextmanager
-async def lone_network(ports: Mapping[str, Serve]) -> AsyncIterator[tuple[str, ...]]:
+async def lone_network(ports: Mapping[str, Serve], *, uid: int = 0) -> AsyncIterator[tuple[str, ...]]:
     """Make a network in which each of these addresses (``127.0.0.1:PORT``) is served by a function of ours.
 
-    Gives the wrapper with which programs run in it. Skips the test where this machine allows no such thing.
+    Where root runs the tests, the ports are ``uid``'s. Gives the wrapper with which programs run in it. Skips the
+    test where this machine allows no such thing.
     """
     if subprocess.run([*_UNSHARE, "true"], capture_output=True, check=False).returncode:
         pytest.skip("NOT TESTED: no network namespaces here; they need root, or user namespaces")
@@ -41,7 +43,7 @@ async def lone_network(ports: Mapping[str, Serve]) -> AsyncIterator[tuple[str, .
     with ours:
         with theirs:
             holder = subprocess.Popen(
-                [*_UNSHARE, sys.executable, __file__, str(theirs.fileno()), *ports],
+                [*_UNSHARE, sys.executable, __file__, str(theirs.fileno()), str(uid), *ports],
                 stdin=subprocess.PIPE,
                 pass_fds=[theirs.fileno()],
             )
@@ -54,11 +56,13 @@ async def lone_network(ports: Mapping[str, Serve]) -> AsyncIterator[tuple[str, .
                 yield ("nsenter", f"--target={holder.pid}", *_ENTER, "--")
 
 
-def _hold(channel: int, addresses: list[str]) -> None:
+def _hold(channel: int, uid: int, addresses: list[str]) -> None:
     with socket.socket() as any_socket:  # the program ip may not be installed
         up = struct.pack("16sh22x", b"lo", 1)  # struct ifreq with IFF_UP
         fcntl.ioctl(any_socket, 0x8914, up)  # SIOCSIFFLAGS
-    listeners = [socket.create_server((host, int(port))) for host, _, port in (a.rpartition(":") for a in addresses)]
+    places = [address.rpartition(":") for address in addresses]
+    with acting_as(uid):
+        listeners = [socket.create_server((host, int(port))) for host, _, port in places]
     with socket.socket(fileno=channel) as parent:
         socket.send_fds(parent, [b"."], [listener.fileno() for listener in listeners])
     for listener in listeners:
@@ -67,4 +71,4 @@ def _hold(channel: int, addresses: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    _hold(int(sys.argv[1]), sys.argv[2:])
+    _hold(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])

@@ -11,12 +11,13 @@ import socket
 import subprocess
 import tempfile
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from fakes import FakeControlPort
+from identity import NOBODY, acting_as
 from offline_tor import COOKIE, OfflineTor, offline_tor
 
 from onion_rdv.errors import CommandRefused, ControlLost, ControlRefused, NoTor, SettingsError
@@ -27,31 +28,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PROTOCOLINFO = b'250-PROTOCOLINFO 1\r\n250-AUTH METHODS=%b\r\n250-VERSION Tor="0.4.9.11"\r\n250 OK\r\n'
-NOBODY = 65534
 
 
 @pytest.fixture
 def tor(tmp_path: Path) -> Iterator[OfflineTor]:
     with offline_tor(tmp_path / "tor", COOKIE) as running:
         yield running
-
-
-@contextmanager
-def somebody_else() -> Iterator[None]:
-    """Give up root's right to read everything; who runs the tests as another user has no such right."""
-    if os.geteuid() != 0:
-        yield
-        return
-    groups, group = os.getgroups(), os.getegid()
-    os.setgroups([])
-    os.setegid(NOBODY)
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(group)
-        os.setgroups(groups)
 
 
 def hash_password(password: bytes) -> str:
@@ -228,7 +210,7 @@ async def test_cookie_closed(mode: int, cure: str) -> None:
 
 
 async def connect_as_somebody_else(tor: OfflineTor) -> None:
-    with somebody_else():
+    with acting_as(NOBODY):
         control = await connect(tor.control)
     await control.close()
 

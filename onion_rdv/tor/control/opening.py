@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onion_rdv.errors import ControlRefused, NoTor, SettingsError
+from onion_rdv.errors import ControlRefused, NoTor, PortNotUsed, SettingsError
+from onion_rdv.tor import owner, users
 from onion_rdv.tor.control.connection import Control
 from onion_rdv.tor.control.permission import Trouble, denied
 from onion_rdv.tor.control.stem_parts import stem
@@ -30,20 +31,25 @@ whatever listens on the port could have any 32-byte file of this user sent to it
 _OTHER_HINT = "another program may be using that address: name tor's own control port (ControlPort in torrc)"
 
 
-async def connect(address: str, *, password_file: Path | None = None, timeout: float = _TIMEOUT_SECONDS) -> Control:
+async def connect(
+    address: str, *, password_file: Path | None = None, timeout: float = _TIMEOUT_SECONDS, checked: bool = False
+) -> Control:
     """Open the control port at ``address`` (see :meth:`ControlAddress.parse`) within ``timeout`` seconds.
 
-    ``password_file`` holds the control password on its first line. Raises :class:`~onion_rdv.errors.SettingsError`
-    for a malformed address or an unusable password file, :class:`~onion_rdv.errors.ControlRefused` when tor (or the
-    socket's permissions) do not let us in, and :class:`~onion_rdv.errors.NoTor` when nothing answers, or something
-    that is no control port.
+    ``password_file`` holds the control password on its first line. An address that nobody named has to be
+    ``checked``: then nothing is said to a listener that is not known to be tor's (see :mod:`onion_rdv.tor.owner`).
+
+    Raises :class:`~onion_rdv.errors.SettingsError` for a malformed address or an unusable password file,
+    :class:`~onion_rdv.errors.ControlRefused` when tor (or the socket's permissions) do not let us in,
+    :class:`~onion_rdv.errors.PortNotUsed` for such a listener, and :class:`~onion_rdv.errors.NoTor` when nothing
+    answers, or something that is no control port.
     """
     where = ControlAddress.parse(address)
     password = None if password_file is None else _read_password(password_file)
-    wire = Wire(where, timeout)
+    wire = Wire(where, timeout, checked=checked)
     try:
         async with asyncio.timeout(timeout):
-            await asyncio.to_thread(_log_in, wire, where, password)
+            await asyncio.to_thread(_log_in, wire, where, password, checked=checked)
     except BaseException as error:
         await asyncio.to_thread(wire.end)
         if isinstance(error, TimeoutError):
@@ -60,7 +66,8 @@ async def find(
 ) -> Control | None:
     """Open the first of ``addresses`` that lets us in; None when no control port answers at any of them.
 
-    ``timeout`` seconds are for each. Raises :class:`~onion_rdv.errors.ControlRefused` when there are control
+    A listener that is not known to be tor's is said to be there, and passed over. ``timeout`` seconds are for each.
+    Raises :class:`~onion_rdv.errors.ControlRefused` when there are control
     ports, and none lets us in.
     """
     refusal: ControlRefused | None = None
@@ -72,9 +79,11 @@ async def find(
             continue
         seen.add(same)
         try:
-            return await connect(address, password_file=password_file, timeout=timeout)
+            return await connect(address, password_file=password_file, timeout=timeout, checked=True)
         except ControlRefused as error:
             refusal = refusal or error
+        except PortNotUsed as error:
+            owner.tell(error)
         except NoTor:
             continue
     if refusal is not None:
@@ -82,17 +91,8 @@ async def find(
     return None
 
 
-def _log_in(wire: Wire, where: ControlAddress, password: str | None) -> None:
-    try:
-        wire.connect()
-    except stem.SocketError as error:
-        raise _unopened(where, error.__cause__) from error
-    try:
-        offer = stem.connection.get_protocolinfo(wire)
-    except stem.SocketError as error:
-        raise NoTor(f"{where} takes connections and closes them", hint=_OTHER_HINT) from error
-    except stem.ProtocolError as error:
-        raise NoTor(f"{where} answers, but not as a control port does", hint=_OTHER_HINT) from error
+def _log_in(wire: Wire, where: ControlAddress, password: str | None, *, checked: bool) -> None:
+    offer = _ask_for_ways_in(wire, where)
     offered = tuple(offer.auth_methods)
     troubles = []
     for method in _METHODS:
@@ -100,6 +100,10 @@ def _log_in(wire: Wire, where: ControlAddress, password: str | None) -> None:
             continue
         if method == stem.connection.AuthMethod.PASSWORD and password is None:
             troubles.append(Trouble("it wants a password", "put its password into a file, and name that file"))
+            continue
+        if method == stem.connection.AuthMethod.SAFECOOKIE and checked and _is_a_strangers(offer.cookie_path):
+            detail = f"its cookie {offer.cookie_path} is a file of neither this user nor a system account"
+            troubles.append(Trouble(detail, "let tor's own user have that file, and restart tor"))
             continue
         offer.auth_methods = (method,)  # one at a time, so that each tells its own trouble
         try:
@@ -114,6 +118,31 @@ def _log_in(wire: Wire, where: ControlAddress, password: str | None) -> None:
         f"{where}: {'; '.join(trouble.detail for trouble in troubles)}",
         hint="; or ".join(trouble.hint for trouble in troubles),
     )
+
+
+def _ask_for_ways_in(wire: Wire, where: ControlAddress) -> stem.response.protocolinfo.ProtocolInfoResponse:
+    try:
+        wire.connect()
+    except stem.SocketError as error:
+        raise _unopened(where, error.__cause__) from error
+    try:
+        return stem.connection.get_protocolinfo(wire)
+    except stem.SocketError as error:
+        raise NoTor(f"{where} takes connections and closes them", hint=_OTHER_HINT) from error
+    except stem.ProtocolError as error:
+        raise NoTor(f"{where} answers, but not as a control port does", hint=_OTHER_HINT) from error
+
+
+def _is_a_strangers(cookie: str | None) -> bool:
+    """Say whether a cookie is in a file of somebody's whose ports would not be used either: it proves nothing then.
+
+    Whom a user namespace does not show us (``PrivateUsers=`` in systemd's units) we do not call a stranger.
+    """
+    try:
+        uid = Path(cookie or "").stat().st_uid
+    except OSError:  # stem says why it cannot be read
+        return False
+    return users.is_seen(uid) and not owner.is_trusted(uid)
 
 
 def _unopened(where: ControlAddress, cause: BaseException | None) -> NoTor:

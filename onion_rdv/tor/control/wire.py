@@ -6,6 +6,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from onion_rdv.tor import owner
 from onion_rdv.tor.control.stem_parts import stem
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from onion_rdv.tor.control_address import ControlAddress
 
 _JOIN_SECONDS = 5
+_OPTION = "--control (for the keys to private servers: --socks-control)"
 
 
 def _drop(_record: logging.LogRecord) -> bool:
@@ -36,20 +38,28 @@ _silence_stem()
 class _Socket(stem.socket.ControlSocket):  # type: ignore[misc]  # stem is untyped
     """stem's control socket on any loopback address, with a time limit, that does not come back after its end."""
 
-    def __init__(self, address: ControlAddress, timeout: float) -> None:
+    def __init__(self, address: ControlAddress, timeout: float, *, checked: bool) -> None:
         super().__init__()
         self.ended = False
         self._address = address
         self._timeout = timeout
+        self._checked = checked
 
     def _make_socket(self) -> socket.socket:
         # stem connects again by itself after a failed authentication, even when we have given up meanwhile.
         if self.ended:
             raise stem.SocketClosed
         try:
-            return self._address.open(self._timeout)
+            opened = self._address.open(self._timeout)
         except OSError as error:
             raise stem.SocketError(error) from error
+        if self._checked:
+            try:
+                owner.check(owner.of_peer(opened), str(self._address), option=_OPTION)
+            except BaseException:
+                opened.close()
+                raise
+        return opened
 
 
 class Wire(stem.control.BaseController):  # type: ignore[misc]  # stem is untyped
@@ -57,12 +67,15 @@ class Wire(stem.control.BaseController):  # type: ignore[misc]  # stem is untype
 
     stem's own ``Controller`` is passed over: it keeps caches and listens to events for them, and can lock up when
     the connection breaks while it changes the events it listens to.
+
+    Where it is ``checked``, nothing is said to a listener that is not known to be tor's: connecting raises
+    :class:`~onion_rdv.errors.PortNotUsed`.
     """
 
-    def __init__(self, address: ControlAddress, timeout: float) -> None:
+    def __init__(self, address: ControlAddress, timeout: float, *, checked: bool = False) -> None:
         self.on_event: Callable[[str, str], None] | None = None
         self.on_end: Callable[[], None] | None = None
-        super().__init__(_Socket(address, timeout))
+        super().__init__(_Socket(address, timeout, checked=checked))
         self.add_status_listener(self._status_changed, spawn=False)
 
     def _status_changed(self, _controller: object, state: str, _when: float) -> None:
