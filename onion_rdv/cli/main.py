@@ -11,7 +11,7 @@ import click
 from onion_rdv import __version__
 from onion_rdv.cli.reports import as_bug
 from onion_rdv.cli.settings import variable_of
-from onion_rdv.cli.settings_file import SettingsFile
+from onion_rdv.cli.settings_file import OWN_ALONE, SettingsFile
 from onion_rdv.cli.terminal import complain
 from onion_rdv.cli.usage import USAGE
 from onion_rdv.errors import RdvError, UsageError
@@ -39,6 +39,9 @@ COMMANDS = (
 )
 """Each stands in a module of its own name, as a click command of its own name."""
 
+_CALLED = "onion_rdv.called"
+"""Where the command that is really called is noted, that of a group for instance."""
+
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
@@ -54,6 +57,16 @@ class _LateGroup(click.Group):
         command: click.Command = getattr(import_module(f"onion_rdv.cli.{cmd_name}"), cmd_name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        called = command
+        if isinstance(command, click.Group) and rest:
+            called = command.get_command(ctx, rest[0])
+        ctx.meta[_CALLED] = called
+        return name, command, rest
+
     def get_help(self, ctx: click.Context) -> str:
         return USAGE.rstrip("\n")
 
@@ -66,9 +79,14 @@ def cli(context: click.Context) -> None:
     name = context.invoked_subcommand or ""
     command = cli.get_command(context, name)
     gc.enable()  # it was disabled while all this was loaded
-    file = context.obj = SettingsFile.read(name)
+    called: click.Command | None = context.meta[_CALLED]
+    alone = called if called is not None and called.name in OWN_ALONE else None
+    file = context.obj = SettingsFile.read(name, whole=alone is None)
     if command is not None and file.path is not None:
-        file.check(cli, command)
+        if alone is None:
+            file.check(cli, command)
+        else:
+            file.check_own(alone)
         context.default_map = {name: file.values(command)}
 
 

@@ -26,7 +26,14 @@ SYSTEM_FILE = Path("/etc/onion-rdv/server.toml")
 OPERATORS: Final = frozenset({"serve", "messaging", "status", "authorize", "backup", "restore", "withdraw"})
 """The commands that a server's operator runs on its machine."""
 
+OWN_ALONE: Final = frozenset({"withdraw"})
+"""The commands, of either server, that look at their own settings alone, which all stand before the first table.
+
+What is wrong with a server's settings must not keep its onion service published when it is stopped.
+"""
+
 _TABLES: Final = (SERVE, MESSAGING)
+_FIRST_TABLE: Final = re.compile(r"^[ \t]*\[", re.MULTILINE)
 _PLACE: Final = re.compile(r" \(at (?:line (?P<line>[0-9]+), column [0-9]+|end of document)\)$")
 
 
@@ -39,8 +46,8 @@ class SettingsFile:
     content: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def read(cls, command: str) -> SettingsFile:
-        """Read the file for a command; see :func:`find`.
+    def read(cls, command: str, *, whole: bool = True) -> SettingsFile:
+        """Read the file for a command, the ``whole`` of it or what stands before its first table; see :func:`find`.
 
         Raises :class:`~onion_rdv.errors.SettingsError` where it cannot be read or is no TOML.
         """
@@ -50,12 +57,14 @@ class SettingsFile:
         import tomllib
 
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8", errors="strict" if whole else "surrogateescape")
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(
                 f"{path} cannot be read ({getattr(error, 'strerror', None) or 'it is not UTF-8 text'})",
                 hint=f"run this as a user who may read it, or name a file of your own with {VARIABLE}",
             ) from None
+        if not whole and (table := _FIRST_TABLE.search(text)):
+            text = text[: table.start()]
         try:
             return cls(path, text, tomllib.loads(text))
         except tomllib.TOMLDecodeError as error:
@@ -105,6 +114,13 @@ class SettingsFile:
             for name, value in self._table(table).items():
                 self._check_name(table, name, known[table])
                 self._check_value(known[table][name], value, looks=(table, name) in own)
+
+    def check_own(self, command: click.Command) -> None:
+        """Check what the file says for one command, and nothing else in it; raises as :meth:`check` does."""
+        for setting in settings_of(command):
+            table = self._table(setting.table)
+            if setting.name in table:
+                self._check_value(setting, table[setting.name], looks=True)
 
     def _names(self) -> set[tuple[str | None, str]]:
         """Give the table and the name of everything that is set."""

@@ -14,6 +14,7 @@ from service_manager import Listening, Manager
 
 from onion_rdv.rendezvous.opening import STORE_FILE
 from onion_rdv.tor.control import connect
+from onion_rdv.tor.onion_service import EphemeralService, ServiceSettings
 from onion_rdv.tor.onion_service.hosting import KEY_FILE
 from onion_rdv.tor.onion_service.key_file import ServiceKey
 
@@ -85,6 +86,45 @@ async def test_the_onion_service_outlasts_a_server_whose_socket_is_kept(
     assert await services(tor, "detached") == []
     again = await onion_rdv("withdraw", env=env)
     assert (again.code, again.stderr) == (0, "no onion service was left with tor\n")
+
+
+@pytest.mark.parametrize(("words", "server"), [("withdraw", "server"), ("messaging withdraw", "messaging")])
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        "[serve]\nwindw = 5\n",
+        '[serve]\nport = "80"\n[messaging]\nport = 0\n',
+        "[messaging]\nlifetme = 5\n",
+        "[messaging]\npassword_file = 5\n",
+        '[serve]\nlisten = "\n',
+        "  [serve\n",
+        "tmeout = 5\n[serve] # f\xfcr\n",
+    ],
+)
+async def test_a_service_is_taken_back_whatever_is_wrong_in_the_settings_of_the_servers(
+    tor: OfflineTor, tmp_path: Path, words: str, server: str, mistake: str
+) -> None:
+    way = EphemeralService(ServiceSettings(tmp_path / "socket"), tmp_path / server / KEY_FILE, detach=True)
+    (tmp_path / server).mkdir()
+    async with await connect(tor.control) as control:
+        await way.provide(control)
+    settings = tmp_path / "server.toml"
+    settings.write_bytes(f'state_dir = "{tmp_path}"\ncontrol = "{tor.control}"\n{mistake}'.encode("latin-1"))
+    env = environment(tmp_path, ONION_RDV_CONFIG=str(settings))
+    assert (await onion_rdv("serve", "--check-config", env=env)).code == 2
+    taken_back = await onion_rdv(*words.split(), env=env)
+    assert (taken_back.code, taken_back.stderr) == (0, "the onion service was taken back\n")
+    assert await services(tor, "detached") == []
+
+
+async def test_what_it_needs_to_take_a_service_back_has_to_be_right(tmp_path: Path) -> None:
+    settings = tmp_path / "server.toml"
+    env = environment(tmp_path, ONION_RDV_CONFIG=str(settings))
+    for wrong in ("control = 5\n", 'control = "\n', "state_dir = []\n[serve]\n"):
+        settings.write_text(f"\n{wrong}")
+        refused = await onion_rdv("withdraw", env=env)
+        assert refused.code == 2
+        assert f"{settings}, line 2" in refused.stderr
 
 
 async def test_without_such_a_socket_it_ends_with_the_server(
