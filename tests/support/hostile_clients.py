@@ -8,18 +8,31 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import fcntl
 import itertools
 import random
 import secrets
 import socket
 import sys
+import termios
+from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from smp_server import tls_context
+
 from onion_rdv.protocol.exchange import REPLY_SIZE
+from onion_rdv.smp.wire.blocks import BLOCK_SIZE, PlainBlocks
+from onion_rdv.smp.wire.commands import LinkGet
+from onion_rdv.smp.wire.hello import ClientHello, ServerHello
+from onion_rdv.smp.wire.transmissions import Transmission, batches
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
+
+    Kind = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+    LateKind = Callable[[asyncio.StreamReader, asyncio.StreamWriter, Callable[[], None]], Awaitable[None]]
+    """It says itself when it has begun."""
 
 BODY: Final = bytes(256)
 
@@ -122,9 +135,45 @@ async def wrong(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     await reader.read()
 
 
-KINDS: Final[dict[str, Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]]] = {
-    kind.__name__: kind for kind in (silent, slow_head, slow_body, unread, pipelined, hasty, wrong)
-}
+LINK_ID: Final = b"a link to ask for often."
+_MANY: Final = [Transmission(b"", LINK_ID, LinkGet().encode(18)).encode(18)] * 255
+
+
+async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, begun: Callable[[], None]) -> None:
+    """Ask a messaging server for what a link leads to, 255 times in each block, and take no answer."""
+    blocks = PlainBlocks()
+    await writer.start_tls(tls_context("smp/1"))
+    hello = ServerHello.decode(blocks.open(await reader.readexactly(BLOCK_SIZE)))
+    writer.transport.pause_reading()  # type: ignore[attr-defined]
+    writer.write(blocks.seal(ClientHello(hello.version, hello.identity, None).encode()))
+    writer.write(b"".join(map(blocks.seal, batches(_MANY))))
+    while _waiting_for(writer) < 4 * BLOCK_SIZE:
+        await asyncio.sleep(0.01)
+    begun()
+    while True:
+        writer.write(b"".join(map(blocks.seal, batches(_MANY))))
+        await writer.drain()
+        await asyncio.sleep(0.01)
+
+
+def _waiting_for(writer: asyncio.StreamWriter) -> int:
+    """Count the bytes that the system has for a connection (ioctl_list(2), "FIONREAD")."""
+    count = array("i", [0])
+    fcntl.ioctl(writer.get_extra_info("socket").fileno(), termios.FIONREAD, count)
+    return count[0]
+
+
+def _at_once(kind: Kind) -> LateKind:
+    async def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, begun: Callable[[], None]) -> None:
+        begun()
+        await kind(reader, writer)
+
+    return begin
+
+
+KINDS: Final[dict[str, LateKind]] = {
+    kind.__name__: _at_once(kind) for kind in (silent, slow_head, slow_body, unread, pipelined, hasty, wrong)
+} | {deaf.__name__: deaf}
 
 
 async def _misbehave(kind: str, path: str, begun: Callable[[], None]) -> None:
@@ -138,9 +187,8 @@ async def _misbehave(kind: str, path: str, begun: Callable[[], None]) -> None:
             while connection.connect_ex(path):
                 await asyncio.sleep(0.01)
             reader, writer = await asyncio.open_unix_connection(sock=connection)
-            begun()
             try:
-                await KINDS[kind](reader, writer)
+                await KINDS[kind](reader, writer, begun)
             finally:
                 writer.transport.abort()
         await asyncio.sleep(0.01)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import socket
 import ssl
 import time
 from contextlib import asynccontextmanager, suppress
@@ -15,11 +16,12 @@ from onion_rdv.smp.server.face import Limits, MessagingFace
 from onion_rdv.smp.server.house import House
 from onion_rdv.smp.server.queue_store import QueueStore
 from onion_rdv.smp.wire.blocks import BLOCK_SIZE, Blocks, ChainedBlocks, PlainBlocks
-from onion_rdv.smp.wire.commands import Ack, Command, Get, Mode, New, Ping, Send, Sub
+from onion_rdv.smp.wire.commands import Ack, Command, Get, LinkData, Mode, New, Ping, QueueLink, Send, Sub
 from onion_rdv.smp.wire.crypto import agree, agreed_box_key
 from onion_rdv.smp.wire.envelopes import Delivery
 from onion_rdv.smp.wire.hello import ClientHello, ServerHello
 from onion_rdv.smp.wire.keys import Kind, PrivateKey
+from onion_rdv.smp.wire.link_data import sender_id
 from onion_rdv.smp.wire.replies import Ids, Msg, Ok, Pong, Reply, parse_reply
 from onion_rdv.smp.wire.transmissions import Transmission, authorizer, batches, split
 
@@ -226,3 +228,20 @@ class TestQueue:
         body = self.open(reply)
         assert await self.acknowledge(client, reply) == Ok()
         return body
+
+
+async def make_link(client: Client, mode: Mode, data: LinkData, link_id: bytes | None = None) -> TestQueue:
+    """Make a queue with a link to it."""
+    key, dh_key = (PrivateKey(Kind.X25519, secrets.token_bytes(32)) for _ in range(2))
+    correlation = secrets.token_bytes(24)
+    new = New(key.public, dh_key.public, mode, link=QueueLink(sender_id(correlation), data, link_id))
+    ids = await client.ask(new, key=key, correlation=correlation)
+    assert isinstance(ids, Ids), ids
+    return TestQueue(ids, key, b"")
+
+
+def narrow(client: Client) -> None:
+    """Take nothing more, and let little wait on the way."""
+    client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    raw: socket.socket = client.writer.get_extra_info("socket")
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

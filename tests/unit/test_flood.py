@@ -15,12 +15,13 @@ import pytest
 from command_line import environment
 from offline_server import OfflineServer, serving_offline
 from offline_tor import COOKIE, offline_tor
-from smp_server import Client, TestQueue
+from smp_server import Client, TestQueue, make_link
 from stores import until
 
 from onion_rdv.protocol import ENTRY_SIZE, bucket_link, decode_onion_address
 from onion_rdv.protocol.bucket import entries
 from onion_rdv.smp.server.certificates import load_identity
+from onion_rdv.smp.wire.commands import LinkData, Mode
 from onion_rdv.smp.wire.replies import Ok
 from onion_rdv.tor.onion_service.hosting import KEY_FILE
 
@@ -180,6 +181,20 @@ async def test_messages_go_on_beside_many_others(tmp_path: Path, kinds: tuple[st
         await until(lambda: server.open_files < FEW)
         async with connected(server) as sender:
             await send_and_receive(queue, recipient, sender)
+
+
+async def test_who_asks_for_much_and_takes_nothing_costs_a_messaging_server_little(tmp_path: Path) -> None:
+    async with messaging_server_with(tmp_path) as server, connected(server) as recipient:
+        queue = await TestQueue.make(recipient)
+        data = LinkData(secrets.token_bytes(2048), secrets.token_bytes(13_824))
+        await make_link(recipient, Mode.CONTACT, data, hostile_clients.LINK_ID)
+        before = server.memory
+        async with misbehaving(server, "deaf", connections=CONNECTIONS // 10):
+            for _ in range(HONEST):
+                async with connected(server) as sender:
+                    await send_and_receive(queue, recipient, sender)
+            assert server.memory - before < MESSAGING_GROWTH // 2
+        await until(lambda: server.open_files < FEW)
 
 
 async def test_who_is_connected_to_a_messaging_server_goes_on_when_it_is_full(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from smp_server import Client, TestQueue, running
+from smp_server import Client, TestQueue, make_link, running
 from stores import Clock
 
 from onion_rdv.errors import StoreError
@@ -68,14 +68,6 @@ async def clients(server: Running, *versions: int) -> AsyncIterator[list[Client]
 
 def a_key(kind: Kind = Kind.X25519) -> PrivateKey:
     return PrivateKey(kind, secrets.token_bytes(32))
-
-
-async def make_link(client: Client, mode: Mode, data: LinkData, link_id: bytes | None = None) -> TestQueue:
-    key, dh_key, correlation = a_key(), a_key(), secrets.token_bytes(24)
-    new = New(key.public, dh_key.public, mode, link=QueueLink(sender_id(correlation), data, link_id))
-    ids = await client.ask(new, key=key, correlation=correlation)
-    assert isinstance(ids, Ids), ids
-    return TestQueue(ids, key, b"")
 
 
 # Messages

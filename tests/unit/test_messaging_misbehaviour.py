@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from smp_server import Client, TestQueue, first_block, running, tls_context
+from smp_server import Client, TestQueue, first_block, narrow, running, tls_context
 from stores import until
 
 from onion_rdv.errors import SettingsError
@@ -375,13 +375,6 @@ async def test_one_connection_too_many_is_closed(tmp_path: Path) -> None:
             await client.close()
 
 
-def narrow(client: Client) -> None:
-    """Take nothing more, and let little wait on the way."""
-    client.writer.transport.pause_reading()  # type: ignore[attr-defined]
-    raw: socket.socket = client.writer.get_extra_info("socket")
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-
-
 async def test_who_takes_no_answers_is_not_read_from_and_then_cut_off(tmp_path: Path) -> None:
     async with running(tmp_path, patience=1) as server, Bystander(server):
         client = await server.connect()
@@ -524,7 +517,7 @@ async def test_a_client_that_vanishes_in_the_middle_of_everything(server: Runnin
 async def test_a_fault_inside_is_one_connections(
     server: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def broken(_conversation: Conversation, _data: bytes) -> list[bytes]:
+    async def broken(_conversation: Conversation, _data: bytes, _say: object) -> None:
         await asyncio.sleep(0)
         raise RuntimeError("secret")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import sslproto
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from onion_rdv.smp.wire.blocks import BLOCK_SIZE
 
@@ -12,10 +12,18 @@ if TYPE_CHECKING:
     import ssl
 
 _MOST_WAITING = 2 * BLOCK_SIZE
-"""Bytes that wait to be read before no more are taken from the system."""
+"""Bytes that wait to be read before no more are taken from TLS."""
 
-_MOST_UNSENT = 4 * BLOCK_SIZE
-"""Bytes that wait to be taken by the other side before a connection counts as congested."""
+_MOST_UNOPENED = BLOCK_SIZE
+"""Bytes that TLS keeps meanwhile before no more are taken from the system (256 KiB by default). TLS hands over all of
+them when more may be taken."""
+
+_MOST_SEALED = BLOCK_SIZE
+"""Bytes that wait to be taken by the system before TLS keeps what follows."""
+
+_MOST_UNSENT = 2 * BLOCK_SIZE
+"""Bytes that TLS keeps before a connection counts as congested. It hands over all of them when the system has taken
+enough: so there may be twice as many, and what was written at once."""
 
 _GOODBYE = 5.0
 """Seconds to wait for the other side's end of TLS."""
@@ -53,7 +61,9 @@ class BlockStream(asyncio.Protocol):
             raise ConnectionResetError
         stream._transport = transport
         stream._is_attached = True
+        raw.set_write_buffer_limits(high=_MOST_SEALED)
         transport.set_write_buffer_limits(high=_MOST_UNSENT)
+        cast("Any", transport).set_read_buffer_limits(high=_MOST_UNOPENED)  # asyncio's for TLS have this too
         return stream
 
     @property

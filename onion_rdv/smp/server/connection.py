@@ -15,7 +15,7 @@ from onion_rdv.smp.wire.blocks import ChainedBlocks, PlainBlocks
 from onion_rdv.smp.wire.crypto import agree
 from onion_rdv.smp.wire.hello import ALPN, CHANNEL_BINDING, VERSIONS, ClientHello, ServerHello
 from onion_rdv.smp.wire.keys import Kind, PrivateKey
-from onion_rdv.smp.wire.replies import Deleted, End, Err
+from onion_rdv.smp.wire.replies import Deleted, End
 from onion_rdv.smp.wire.transmissions import batches
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from onion_rdv.smp.server.queues import Message, Queue
     from onion_rdv.smp.server.subscriptions import Subscription
     from onion_rdv.smp.wire.blocks import Blocks
+
+_TRY_AGAIN = 1.0
+"""Seconds after which a message that waits is looked up again where the store failed."""
 
 
 class Connection:
@@ -80,11 +83,12 @@ class Connection:
         try:
             while (block := await self._stream.read()) is not None:
                 self.active_at = time.monotonic()
-                if (said := await self._answer(block)) is None:
+                if (data := self._open(block)) is None:
                     return
-                self._say(said)
-                if self._stream.is_congested:
-                    await self._stream.drain(patience)
+                await self._conversation.answer(data, self._answer)
+                if self._owed or self._ended:
+                    self._pay_later()
+                    await asyncio.sleep(0)  # it begins before the next block is answered
         except TimeoutError:
             self._stream.abort()
         finally:
@@ -93,25 +97,31 @@ class Connection:
                 self._paying.cancel()
             self._stream.close()
 
-    async def _answer(self, block: bytes) -> list[bytes] | None:
-        """Give replies; None where the connection has to end."""
+    def _open(self, block: bytes) -> bytes | None:
+        """Give what is in a block; None where the connection has to end."""
         try:
-            data = self._blocks.open(block)
+            return self._blocks.open(block)
         except MalformedBlock:
-            if isinstance(self._blocks, ChainedBlocks):
-                return None  # whoever sends this does not have the keys
-            return [self._conversation.brought(b"", Err("BLOCK"))]
-        return await self._conversation.answer(data)
+            # Whoever sends this in place of a box does not have the keys; where there are none it is malformed data.
+            return None if isinstance(self._blocks, ChainedBlocks) else b""
+
+    async def _answer(self, said: list[bytes]) -> None:
+        """Say this, and wait where the other side does not take it; raises :class:`TimeoutError`."""
+        self._say(said)
+        said.clear()
+        await self._stream.drain(self._patience)
 
     def _say(self, said: list[bytes]) -> None:
         for data in batches(said):
             self._stream.write(self._blocks.seal(data))
 
-    # What is said without being asked
+    # What is said without being asked: nothing of it between the answers to one block, nor before those to a
+    # subscription that it is about.
 
     def bring(self, subscription: Subscription, queue: Queue, message: Message | None) -> None:
         """Send the first message that waits in a queue, now or when the other side takes more."""
-        if message is None or self._stream.is_congested:
+        # One command alone is answered in the moment in which its subscription can be brought something.
+        if message is None or self._stream.is_congested or self._conversation.asked > 1:
             self._owed[queue.recipient_id] = subscription, queue
             self._pay_later()
             return
@@ -131,8 +141,9 @@ class Connection:
     async def _pay(self) -> None:
         try:
             while self._owed or self._ended:
-                if self._stream.is_congested:
-                    await self._stream.drain(self._patience)
+                await self._stream.drain(self._patience)
+                if self._conversation.asked:
+                    return  # the answers come first, and who gives them calls again
                 if self._ended:
                     said, self._ended = self._ended, []
                     self._say(said)
@@ -146,7 +157,9 @@ class Connection:
         if subscription.delivered is None and not subscription.is_busy and messages.is_own(subscription):
             try:
                 message = await messages.next_message(subscription, queue)
-            except StoreError:
-                return  # the store has logged why; the next message or subscription tries again
+            except StoreError:  # the store has logged why
+                self._owed[queue.recipient_id] = subscription, queue
+                await asyncio.sleep(_TRY_AGAIN)
+                return
             if message is not None:
                 self._say([self._conversation.brought(queue.recipient_id, delivery(queue, message))])

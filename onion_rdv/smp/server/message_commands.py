@@ -78,14 +78,21 @@ class MessageCommands:
         """Subscribe to a queue that was just made."""
         self._add(queue)
 
-    async def subscribe(self, asked: Transmission) -> Msg | None:
-        """Subscribe to a queue; gives the first message that waits there."""
+    async def subscribe(self, asked: Transmission, *, is_alone: bool) -> Msg | None:
+        """Subscribe to a queue; gives the first message that waits there, or brings it later if others are asked for.
+
+        So the messages of a block of subscriptions are read one by one, as the client takes them.
+        """
         queue = await self._doorkeeper.recipients_queue(asked)
         subscription = self._own.get(queue.recipient_id)
         if subscription is None:
             subscription = self._add(queue)
         elif subscription.by_get:
             raise Refused("CMD PROHIBITED")
+        if not is_alone:
+            subscription.delivered = None  # what was sent and is not acknowledged is sent again
+            self._subscriber.bring(subscription, queue, None)
+            return None
         message = await self.next_message(subscription, queue)
         return None if message is None else delivery(queue, message)
 
