@@ -7,6 +7,10 @@ import os
 import resource
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 _PR_SET_DUMPABLE = 4  # prctl(2)
 _STAT_ARG_START, _STAT_ARG_END = 48, 49  # the fields' numbers in proc_pid_stat(5)
@@ -29,13 +33,23 @@ def close() -> None:
 
 def hide_argument(argument: str) -> None:
     """Overwrite an argument where the machine's other users see it (``/proc/PID/cmdline``, ps)."""
-    start, end = _arguments_at()
     secret = os.fsencode(argument)
-    place = 0
-    for one in ctypes.string_at(start, end - start).split(b"\0"):
+    for place, one in _arguments():
         if one == secret:
-            ctypes.memset(start + place, ord("x"), len(one))  # Python has its own copy, and never reads this again
-        place += len(one) + 1
+            _overwrite(place, len(one))
+
+
+def hide_values(options: Sequence[str]) -> None:
+    """Overwrite the values of options there, also where they stand behind a ``=`` in the same argument."""
+    names = {os.fsencode(option) for option in options}
+    before = b""
+    for place, one in _arguments():
+        name, _, value = one.partition(b"=")
+        if before in names:
+            _overwrite(place, len(one))
+        elif name in names:
+            _overwrite(place + len(one) - len(value), len(value))
+        before = one
 
 
 def forget_variables() -> None:
@@ -46,6 +60,19 @@ def forget_variables() -> None:
     for name in tuple(os.environ):
         if name.startswith(_VARIABLES):
             del os.environ[name]
+
+
+def _arguments() -> Iterator[tuple[int, bytes]]:
+    """Give this process's arguments as the kernel shows them, each with its place in memory."""
+    start, end = _arguments_at()
+    place = start
+    for one in ctypes.string_at(start, end - start).split(b"\0"):
+        yield place, one
+        place += len(one) + 1
+
+
+def _overwrite(place: int, size: int) -> None:
+    ctypes.memset(place, ord("x"), size)  # Python has its own copy, and never reads this again
 
 
 def _arguments_at() -> tuple[int, int]:

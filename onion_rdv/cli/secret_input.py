@@ -1,14 +1,15 @@
 """Reading what must not be seen: links, invites and passphrases, from an argument, stdin, a file or a prompt.
 
 Prompts do not echo. An argument can be seen by the machine's other users, if only until it is read here and
-overwritten, and stays in the shell's history. It is there for links and invites because people expect it; they are
-told what is better.
+overwritten, and stays in the shell's history. It is there for links and invites, and for addresses that can have a
+password in them, because people expect it; they are told what is better.
 """
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import click
 
@@ -16,7 +17,7 @@ from onion_rdv.cli.terminal import warn
 from onion_rdv.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 STDIN = "-"
@@ -41,11 +42,32 @@ def read_argument(argument: str, what: str, instead: str = "leave it out, and it
     from onion_rdv.cli.own_process import hide_argument
 
     hide_argument(argument)
+    _tell_who_saw(f"the {what}", instead)
+    return argument
+
+
+def hide_password(options: Sequence[str], url: str, variable: str) -> None:
+    """Do the same where a setting's option, by one of its names, was given a URL with a password in it."""
+    if not _has_password(url):
+        return
+    from onion_rdv.cli.own_process import hide_values
+
+    hide_values(options)
+    _tell_who_saw(f"the password in {options[0]}", f"set it in the settings file, or as {variable}")
+
+
+def _has_password(url: str) -> bool:
+    """Tell whether a URL has a password in it, or something that might be meant for one where it is malformed."""
+    written = unquote(url)
+    behind_scheme = written.partition("://")[2] or written
+    return ":" in behind_scheme.rpartition("@")[0] or "password=" in written.lower()
+
+
+def _tell_who_saw(what: str, instead: str) -> None:
     warn(
-        f"the {what} was an argument: others on this machine may have seen it, and the shell's history keeps it"
+        f"{what} was an argument: others on this machine may have seen it, and the shell's history keeps it"
         f" ({instead})"
     )
-    return argument
 
 
 def refuse_to_share_stdin(argument: str | None, what: str, passphrase_file: Path | None) -> None:

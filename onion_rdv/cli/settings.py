@@ -14,7 +14,7 @@ import click
 from click.core import ParameterSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 SERVE: Final = "serve"
@@ -34,13 +34,22 @@ class Setting(click.Option):
     """An option that can also be set in the environment and in the settings file.
 
     ``table`` is the table that it stands in there, None where it stands at the top; the value of a ``secret`` one is
-    not shown to anybody.
+    not shown to anybody: it is a URL that can have a password in it.
     """
 
     def __init__(self, *arguments: Any, table: str | None = None, secret: bool = False, **attributes: Any) -> None:
         super().__init__(*arguments, **attributes)
         self.table = table
         self.secret = secret
+
+    def consume_value(self, ctx: click.Context, opts: Mapping[str, Any]) -> tuple[Any, ParameterSource]:
+        """Give the value and where it came from, as click does; a password on the command line is hidden there."""
+        value, source = super().consume_value(ctx, opts)
+        if self.secret and source is ParameterSource.COMMANDLINE and not ctx.resilient_parsing:
+            from onion_rdv.cli.secret_input import hide_password
+
+            hide_password(self.opts, str(value), str(self.envvar))
+        return value, source
 
     @property
     def kind(self) -> str:

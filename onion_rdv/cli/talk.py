@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @click.option("--join", is_flag=True, help="Join with an invite that is asked for, and not shown.")
 @click.option("--invite-file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Join with the invite in FILE.")  # fmt: skip
-@option("--messaging-server", type=MESSAGING_SERVER, metavar="ADDRESS",
+@option("--messaging-server", type=MESSAGING_SERVER, secret=True, metavar="ADDRESS",
         help="Where what is said to you waits: smp://FINGERPRINT[:PASSWORD]@HOST[:PORT].")  # fmt: skip
 @option(
     "--server",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+import secrets
 import subprocess
 import sys
 from contextlib import asynccontextmanager
@@ -139,6 +140,81 @@ async def test_an_argument_is_seen_no_more(tmp_path: Path, invite: str) -> None:
             _, stderr = await process.communicate()
         assert "others on this machine may have seen it" in stderr.decode()
         assert not canaries.found_in(stderr)
+
+
+FINGERPRINT = "k" * 43
+QUEUES = f"smp://{FINGERPRINT}:{{}}@queues.example"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--messaging-server", QUEUES),
+        (f"--messaging-server={QUEUES}",),
+        ("--messaging-server", QUEUES, "--plain", f"--messaging-server={QUEUES}"),
+    ],
+    ids=len,
+)
+async def test_nor_is_a_password_in_an_option(words: tuple[str, ...], tmp_path: Path) -> None:
+    canaries, password = Canaries(), secrets.token_urlsafe(16)
+    canaries.text("password", password)
+    command = [*COMMAND, "talk", *(word.format(password) for word in words)]
+    async with waiting(*command, home=tmp_path) as process:
+        seen = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        process.terminate()
+        _, stderr = await process.communicate()
+    assert not canaries.found_in(seen)
+    hidden = [word.replace(QUEUES, "x" * len(QUEUES.format(password))) for word in words]
+    assert seen.decode().split("\0")[3:-1] == ["talk", *hidden]
+    assert "the password in --messaging-server was an argument: others on this machine may have seen it" in (
+        stderr.decode()
+    )
+    assert "(set it in the settings file, or as ONION_RDV_MESSAGING_SERVER)" in stderr.decode()
+    assert not canaries.found_in(stderr)
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://user:{}@db.example/x", "postgresql:///x?host=db.example&pass%77ord={}"]
+)
+@pytest.mark.parametrize("form", [("--database", "{}"), ("--database={}",)], ids=len)
+async def test_nor_that_of_a_database(form: tuple[str, ...], url: str, tmp_path: Path) -> None:
+    canaries, password = Canaries(), secrets.token_urlsafe(16)
+    canaries.text("password", password)
+    words = [word.format(url.format(password)) for word in form]
+    env = environment(tmp_path)
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, "backup", "file", *words, "--passphrase-file", "-", env=env, cwd=tmp_path,
+        stdin=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert process.stderr is not None
+        said = await asyncio.wait_for(process.stderr.readline(), 60)
+        seen = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        _, more = await asyncio.wait_for(process.communicate(b""), 60)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert said.startswith(b"onion-rdv: warning: the password in --database was an argument: others on this machine")
+    assert said.endswith(b"(set it in the settings file, or as ONION_RDV_DATABASE)\n")
+    assert not canaries.found_in(seen + said + more)
+    assert b"--database" in seen
+
+
+async def test_what_holds_no_password_is_left_alone(tmp_path: Path) -> None:
+    address = f"smp://{FINGERPRINT}@queues.example:5224"
+    async with waiting(*COMMAND, "talk", "--messaging-server", address, home=tmp_path) as process:
+        seen = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        process.terminate()
+        _, stderr = await process.communicate()
+    assert address in seen.decode()
+    assert "was an argument" not in stderr.decode()
+    env = environment(tmp_path, ONION_RDV_MESSAGING_SERVER=QUEUES.format("password"))
+    assert "was an argument: others" not in (await onion_rdv("talk", "--invite-file", "none", env=env)).stderr
+    for url in ("postgresql:///x?host=/run/postgresql", "postgresql://user@db.example:5432/x"):
+        told = await onion_rdv("serve", "--check-config", "--database", url, env=environment(tmp_path))
+        assert told.code == 0
+        assert "was an argument" not in told.stderr
 
 
 @pytest.mark.parametrize(("words", "advice"), [(["info"], "leave it out"), (["talk"], "--join asks for it")])

@@ -399,6 +399,7 @@ async def test_a_server_that_wants_a_password(tmp_path: Path) -> None:
                 async with beginning(at.ports[0].socks, replace(at.place, password=password)):
                     pass
             assert hint in caught.value.hint
+            assert "--messaging-server" not in caught.value.hint, "where everybody on the machine could read it"
         right = replace(at.place, password="sesame")
         async with beginning(at.ports[0].socks, right) as one:
             assert "sesame" not in str(one.link)

@@ -125,10 +125,10 @@ class Inbox:
 
     def _hint_at_password(self) -> str:
         if self.server.password is not None:
-            return "the password in --messaging-server may be wrong; ask the server's operator"
+            return "the password in its address may be wrong; ask the server's operator"
         return (
-            "the server may want a password: --messaging-server smp://FINGERPRINT:PASSWORD@HOST; or name one that"
-            " wants none"
+            'the server may want a password: messaging_server = "smp://FINGERPRINT:PASSWORD@HOST" in the settings'
+            " file; or name one that wants none"
         )
 
     def _tell_of_line(self, reason: str | None) -> None:
