@@ -69,11 +69,11 @@ class _Desk:
         self._adds = adds
         self.runs = True
 
-    def ask(self, method: str, **content: str) -> dict[str, Any]:
+    def ask(self, method: str, **content: str | bool) -> dict[str, Any]:
         """Give what :class:`Clients` says to this."""
         return asyncio.run(self._ask(method, content))
 
-    async def _ask(self, method: str, content: dict[str, str]) -> dict[str, Any]:
+    async def _ask(self, method: str, content: dict[str, Any]) -> dict[str, Any]:
         from onion_rdv.rendezvous.admin.clients import CLIENTS_PATH
 
         try:
@@ -86,7 +86,7 @@ class _Desk:
         else:
             return said
 
-    async def _ask_file(self, method: str, content: dict[str, str], nobody: NoServerHere) -> dict[str, Any]:
+    async def _ask_file(self, method: str, content: dict[str, Any], nobody: NoServerHere) -> dict[str, Any]:
         from onion_rdv.tor.onion_service import state_directory
 
         if self._adds:
@@ -175,15 +175,8 @@ def _add(desk: _Desk, name: str, *, as_json: bool) -> None:
 
 
 def _remove(desk: _Desk, name: str, *, make_public: bool, as_json: bool) -> None:
-    before = desk.ask("GET")
-    is_last = [client["name"] for client in before["clients"]] == [name] and not before["configured"]
-    if is_last and not make_public:
-        raise UsageError(
-            f"{name} is the last client: without any, the server lets everybody in, {name} too",
-            hint="authorize another client first; or, to let everybody in, say --make-public",
-        )
-    after = desk.ask("DELETE", name=name)
-    if is_last:
+    after = desk.ask("DELETE", name=name, make_public=make_public)
+    if _count(after) == 0:
         warn("THIS SERVER IS PUBLIC NOW: everybody who knows its address gets in")
     _tell_when(desk, after)
     if as_json:

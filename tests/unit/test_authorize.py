@@ -164,6 +164,24 @@ async def test_the_running_server_is_told(tmp_path: Path, tor: OfflineTor) -> No
         await face.stop()
 
 
+@pytest.mark.parametrize("make_public", [False, True])
+async def test_two_who_remove_at_once_make_no_server_public_unasked(tmp_path: Path, make_public: bool) -> None:
+    listed = ClientList(tmp_path / CLIENTS_FILE)
+    listed.write({"alice": ONE, "bob": TWO})
+    face = AdminFace(Clients(ADDRESS, None, listed, ()).routes())
+    await face.start(tmp_path / "admin", 0o600)
+    try:
+        client = AdminClient(tmp_path / "admin")
+        more = {"make_public": True} if make_public else {}
+        removals = [client.ask("DELETE", CLIENTS_PATH, {"name": name, **more}) for name in ("alice", "bob")]
+        said = await asyncio.gather(*removals, return_exceptions=True)
+    finally:
+        await face.stop()
+    refused = [one for one in said if isinstance(one, UsageError)]
+    assert [one.hint.rpartition(" ")[2] for one in refused] == ([] if make_public else ["--make-public"])
+    assert len(listed.read()) == len(refused)
+
+
 async def test_what_tor_cannot_be_told_is_not_kept(tmp_path: Path, tor: OfflineTor) -> None:
     """Whoever asks is told, and all stays as it was."""
     way = way_of("directory", tmp_path)
@@ -217,8 +235,13 @@ async def test_authorizing_before_the_first_start(tmp_path: Path) -> None:
     assert (last.code, last.stdout) == (2, "")
     assert "alice is the last client" in last.stderr
     configured = {**env, "ONION_RDV_AUTHORIZED_CLIENT": ONE}
+    assert [one.split()[0] for one in (await authorize(env, "--list")).stdout.splitlines()] == ["alice"]
     assert "1 may come, 1 of them named in the settings" in (await authorize(configured, "--remove", "alice")).stderr
     assert "the server is public" in (await authorize(env, "--list")).stderr
+    await authorize(env, "carol")
+    public = (await authorize(env, "--remove", "carol", "--make-public")).stderr
+    assert "PUBLIC NOW" in public
+    assert "the server is public" in public
 
 
 async def test_nothing_is_made_for_who_only_looks_or_removes(tmp_path: Path) -> None:

@@ -55,10 +55,16 @@ class Clients:
         async with self._changing:
             return await self._change(await asyncio.to_thread(self._listed.with_client, name, key))
 
-    async def remove(self, name: str) -> dict[str, Any]:
-        """Shut one out, at once."""
+    async def remove(self, name: str, *, make_public: bool = False) -> dict[str, Any]:
+        """Shut one out, at once; the last one only to ``make_public`` what was private."""
         async with self._changing:
-            return await self._change(await asyncio.to_thread(self._listed.without_client, name))
+            clients = await asyncio.to_thread(self._listed.without_client, name)
+            if not clients and not self._configured and not make_public:
+                raise UsageError(
+                    f"{name} is the last client: without any, the server lets everybody in, {name} too",
+                    hint="authorize another client first; or, to let everybody in, say --make-public",
+                )
+            return await self._change(clients)
 
     async def _change(self, clients: Mapping[str, str]) -> dict[str, Any]:
         # The file comes first, so that a crash cannot let in again who was removed.
@@ -101,9 +107,11 @@ class Clients:
         async def answer(request: web.Request) -> web.Response:
             match request.method:
                 case "POST":
-                    said = await self.add(*await _texts(request, "name", "key"))
+                    said = await self.add(*_texts(await request.json(), "name", "key"))
                 case "DELETE":
-                    said = await self.remove(*await _texts(request, "name"))
+                    wanted = await request.json()
+                    (name,) = _texts(wanted, "name")
+                    said = await self.remove(name, make_public=wanted.get("make_public") is True)
                 case _:
                     said = await self.list()
             return web.json_response(said)
@@ -111,8 +119,7 @@ class Clients:
         return {(method, CLIENTS_PATH): answer for method in ("GET", "POST", "DELETE")}
 
 
-async def _texts(request: web.Request, *names: str) -> tuple[str, ...]:
-    said = await request.json()
+def _texts(said: Any, *names: str) -> tuple[str, ...]:
     texts = tuple(said.get(name) for name in names) if isinstance(said, dict) else (None,)
     if not all(isinstance(text, str) for text in texts):
         raise UsageError("that is not what this server understands", hint="it may run another version: restart it")
