@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from onion_rdv.errors import StoreError
 from onion_rdv.protocol.exchange import (
@@ -23,7 +22,8 @@ from onion_rdv.protocol.exchange import (
 from onion_rdv.rendezvous.circuits import Circuits
 from onion_rdv.rendezvous.limits import DEFAULT_MAX_CONNECTIONS, DEFAULT_REQUEST_TIMEOUT
 from onion_rdv.rendezvous.web_connections import PROBLEMS, Connection, Connections
-from onion_rdv.tor.onion_service.listening import BACKLOG, UnixListener
+from onion_rdv.tor.onion_service.accepting import accept_no_more, accept_on
+from onion_rdv.tor.onion_service.listening import UnixListener
 
 if TYPE_CHECKING:
     import socket
@@ -71,19 +71,15 @@ class WebFace:
 
     async def start_on(self, listener: socket.socket) -> None:
         """Serve on a Unix stream socket that listens already; it is closed by :meth:`stop`, its name stays."""
-        loop = asyncio.get_running_loop()
         if self._limits is not None:
-            self._circuits = Circuits(self._limits, loop.call_later)
+            self._circuits = Circuits(self._limits, asyncio.get_running_loop().call_later)
         self._connections = Connections(
             self._serve,
             max_connections=self._max_connections,
             patience=self._patience,
             circuits=self._circuits,
         )
-        # From Python 3.13 on, asyncio would take the name away by itself, also one that is not ours.
-        keep_name: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
-        self._server = await loop.create_unix_server(self._connections, sock=listener, **keep_name)
-        listener.listen(BACKLOG)  # asyncio has made it 100
+        self._server = await accept_on(listener, self._connections)
 
     @property
     def connections(self) -> int:
@@ -98,7 +94,7 @@ class WebFace:
         """
         if self._listener is not None:
             self._listener.unlink()
-        self._server.close()
+        await accept_no_more(self._server)
         await self._connections.stop(patience)
         await self._server.wait_closed()
         if self._circuits is not None:

@@ -10,18 +10,18 @@ import logging
 import os
 import socket
 import struct
-import sys
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from onion_rdv.errors import MalformedBlock, SettingsError, StoreError
 from onion_rdv.smp.server.block_stream import BlockStream
 from onion_rdv.smp.server.certificates import load_identity, load_leaf
 from onion_rdv.smp.server.connection import Connection
 from onion_rdv.smp.server.limits import DEFAULT_MAX_CONNECTIONS
-from onion_rdv.tor.onion_service.listening import BACKLOG, UnixListener
+from onion_rdv.tor.onion_service.accepting import accept_no_more, accept_on
+from onion_rdv.tor.onion_service.listening import UnixListener
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,18 +98,14 @@ class MessagingFace:
 
     async def start_on(self, listener: socket.socket) -> None:
         """Serve on a Unix stream socket that listens already; it is closed by :meth:`stop`, its name stays."""
-        # From Python 3.13 on, asyncio would take the name away by itself, also one that is not ours.
-        keep_name: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(lambda: _Arrival(self._arrived), sock=listener, **keep_name)
-        listener.listen(BACKLOG)  # asyncio has made it 100
+        self._server = await accept_on(listener, lambda: _Arrival(self._arrived))
         self._round = asyncio.create_task(self._go_round())
 
     async def stop(self, patience: float = 5.0) -> None:
         """Accept nothing more, answer what has come, and close."""
         if self._listener is not None:
             self._listener.unlink()
-        self._server.close()
+        await accept_no_more(self._server)
         self._round.cancel()
         for stream in self._streams.values():
             stream.finish()
