@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 PUBLIC_PREFIX = "descriptor:x25519:"
 """What tor writes before a key; before a public one it stands alone."""
 
+MAX_CLIENTS = 256
+"""A descriptor has 50,000 bytes: 330 clients fit in, 400 do not (tor 0.4.9.11); introduction points need room too."""
+
 _KEY_BYTES = 32
 _CREDENTIAL = re.compile(rf"(?P<service>[a-z2-7]{{56}})(?:\.onion)?:{PUBLIC_PREFIX}(?P<secret>[a-z2-7]{{52}})")
 

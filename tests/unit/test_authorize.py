@@ -18,7 +18,7 @@ from onion_rdv.rendezvous.admin.clients import CLIENTS_PATH, Clients
 from onion_rdv.rendezvous.admin.face import AdminFace
 from onion_rdv.rendezvous.opening import STORE_FILE
 from onion_rdv.rendezvous.settings import ServerSettings
-from onion_rdv.tor.client_authorization import Credential
+from onion_rdv.tor.client_authorization import MAX_CLIENTS, Credential
 from onion_rdv.tor.control import connect
 from onion_rdv.tor.onion_service import (
     DirectoryService,
@@ -28,7 +28,7 @@ from onion_rdv.tor.onion_service import (
     Way,
     state_directory,
 )
-from onion_rdv.tor.onion_service.client_list import CLIENTS_FILE, MAX_CLIENTS, ClientList
+from onion_rdv.tor.onion_service.client_list import CLIENTS_FILE, ClientList
 from onion_rdv.tor.onion_service.detached import NOTE_FILE
 from onion_rdv.tor.onion_service.key_file import load_or_create
 
@@ -78,6 +78,22 @@ def test_a_list_that_is_full(tmp_path: Path) -> None:
     assert len(listed.read()) == MAX_CLIENTS
     with pytest.raises(UsageError, match="256 clients already"):
         listed.with_client("one-more", ONE)
+
+
+async def test_those_of_the_settings_count_too(tmp_path: Path) -> None:
+    keys = tuple(Credential.generate(ADDRESS).public_key for _ in range(MAX_CLIENTS + 1))
+    ServerSettings(tmp_path, authorized_clients=keys[1:]).check()
+    with pytest.raises(SettingsError, match="257 clients are authorized, and an onion service can have 256"):
+        ServerSettings(tmp_path, authorized_clients=keys).check()
+    listed = ClientList(tmp_path / CLIENTS_FILE)
+    clients = Clients(ADDRESS, None, listed, keys[2:])
+    await clients.add("alice", keys[0])
+    with pytest.raises(UsageError, match="256 clients already"):
+        await clients.add("bob", keys[1])
+    assert listed.read() == {"alice": keys[0]}
+    ServerSettings(tmp_path, authorized_clients=keys[2:]).check()
+    with pytest.raises(SettingsError, match="257 clients"):
+        ServerSettings(tmp_path, authorized_clients=keys[1:]).check()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from onion_rdv.errors import SettingsError, UsageError
@@ -53,7 +54,8 @@ class Clients:
     async def add(self, name: str, key: str) -> dict[str, Any]:
         """Let in one more, with a public key in base32."""
         async with self._changing:
-            return await self._change(await asyncio.to_thread(self._listed.with_client, name, key))
+            added = partial(self._listed.with_client, name, key, others=len(self._configured))
+            return await self._change(await asyncio.to_thread(added))
 
     async def remove(self, name: str, *, make_public: bool = False) -> dict[str, Any]:
         """Shut one out, at once; the last one only to ``make_public`` what was private."""

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from onion_rdv.errors import SettingsError, UsageError
-from onion_rdv.tor.client_authorization import public_key
+from onion_rdv.tor.client_authorization import MAX_CLIENTS, public_key
 from onion_rdv.tor.onion_service import disk, private_file
 
 if TYPE_CHECKING:
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CLIENTS_FILE = "authorized-clients"
-
-MAX_CLIENTS = 256
-"""A descriptor has 50,000 bytes: 330 clients fit in, 400 do not (tor 0.4.9.11); introduction points need room too."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -82,8 +79,8 @@ class ClientList:
                 hint="run as the server's user, and look at its directory's space and permissions",
             ) from None
 
-    def with_client(self, name: str, key: str) -> dict[str, str]:
-        """Give what the file says, and one more client.
+    def with_client(self, name: str, key: str, *, others: int = 0) -> dict[str, str]:
+        """Give what the file says, and one more client; there are so many ``others`` besides.
 
         Raises :class:`~onion_rdv.errors.UsageError` where there is one of that name, or are too many already, and as
         :meth:`read` does.
@@ -94,9 +91,10 @@ class ClientList:
             raise UsageError(
                 f"there is a client {name} already", hint=f"choose another name, or first --remove {name}"
             )
-        if len(clients) >= MAX_CLIENTS:
+        if len(clients) + others >= MAX_CLIENTS:
             raise UsageError(
-                f"there are {MAX_CLIENTS} clients already", hint="a service can have no more: remove one"
+                f"there are {len(clients) + others} clients already",
+                hint=f"a service can have {MAX_CLIENTS}, those of the settings among them: remove one",
             )
         return clients | {name: public_key(key)}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from onion_rdv.errors import SettingsError
-from onion_rdv.tor.client_authorization import public_keys
+from onion_rdv.tor.client_authorization import MAX_CLIENTS, public_keys
 from onion_rdv.tor.control_address import UNIX_PATH_BYTES
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class ServiceSettings:
       ``queue_rate`` a second, and ``queue_burst`` at once before it counts (tor's manual,
       ``HiddenServicePoWQueueRate``). One tor makes about 180 a second (proposal 327).
     * ``authorized_clients``: who may connect: x25519 public keys in base32 (52 characters), with or without
-      ``descriptor:x25519:`` before them (rend-spec, "Client authorization"). None is everybody.
+      ``descriptor:x25519:`` before them (rend-spec, "Client authorization"), 256 at most. None is everybody.
 
     Raises :class:`~onion_rdv.errors.SettingsError`.
     """
@@ -52,7 +52,14 @@ class ServiceSettings:
             raise SettingsError(f"the number of streams a client may have is {self.max_streams}, not 0 to 65535")
         if self.queue_rate < 1 or self.queue_burst < 1:
             raise SettingsError("the rate and the burst of the proof-of-work queue are 1 or more")
-        object.__setattr__(self, "authorized_clients", public_keys(self.authorized_clients))
+        clients = public_keys(self.authorized_clients)
+        if len(clients) > MAX_CLIENTS:
+            raise SettingsError(
+                f"{len(clients)} clients are authorized, and an onion service can have {MAX_CLIENTS}",
+                hint="name fewer in the settings, or take some out of the list of the clients",
+                settings=("authorized_client",),
+            )
+        object.__setattr__(self, "authorized_clients", clients)
 
     def letting_in(self, clients: Collection[str]) -> Self:
         """Give the same settings with these ``authorized_clients``."""
