@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from dataclasses import replace
 from random import SystemRandom
 from typing import TYPE_CHECKING, Self
 
@@ -18,7 +17,6 @@ from onion_rdv.protocol import ENTRY_SIZE
 from onion_rdv.rendezvous import postgres_moves as moves
 from onion_rdv.rendezvous import postgres_tables as tables
 from onion_rdv.rendezvous.cache import DEFAULT_CACHED_BUCKETS, BucketCache
-from onion_rdv.rendezvous.kept import Kept, Marks
 from onion_rdv.rendezvous.links import LinkMaker
 from onion_rdv.rendezvous.postgres_clock import DatabaseClock
 from onion_rdv.rendezvous.postgres_connections import Connections
@@ -33,6 +31,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from onion_rdv.protocol import BucketId
+    from onion_rdv.rendezvous.kept import Kept
     from onion_rdv.rendezvous.postgres_address import DatabaseAddress
     from onion_rdv.rendezvous.postgres_tables import FoundBucket
 
@@ -131,8 +130,7 @@ class PostgresStore:
         async with self._connections.connection() as connection:
             found = await tables.totals(connection)
         on_disk = {"stored_on_disk": found["stored"], "fetched_on_disk": found["fetched"]}
-        opened, stored, fetched = self._usage.untold
-        found["opened"] += opened
+        stored, fetched = self._usage.untold
         found["stored"] += stored
         found["fetched"] += fetched
         return Totals(**found, **on_disk)
@@ -142,7 +140,7 @@ class PostgresStore:
         await self._link_all(None)
         await self._write_links()
         async for one in moves.export(self._connections):
-            yield replace(one, opened=one.opened + self._usage.untold[0]) if isinstance(one, Marks) else one
+            yield one
 
     async def take_in(self, kept: AsyncIterator[Kept]) -> None:
         """Take in what another store gave out; see :meth:`BucketStore.take_in`."""
@@ -157,7 +155,7 @@ class PostgresStore:
             await asyncio.gather(*self._tasks)
             with contextlib.suppress(StoreError):
                 async with self._connections.connection() as connection:
-                    await tables.add_usage(connection, *self._usage.take_unsaved(self._random))
+                    await tables.add_usage(connection, *self._usage.unsaved(self._random).rounded)
             await self._connections.close()
             self._links.close()
 

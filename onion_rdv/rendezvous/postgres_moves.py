@@ -79,4 +79,4 @@ async def _add(connection: Connection, buckets: list[KeptBucket], marks: Marks |
     )
     if marks is not None:
         await connection.execute(_ADD_MARKS, marks.erased_until, marks.erased_number)
-        await tables.add_usage(connection, marks.opened, marks.stored, marks.fetched)
+        await tables.add_usage(connection, marks.stored, marks.fetched, opened=marks.opened)

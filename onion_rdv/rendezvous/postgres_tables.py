@@ -48,13 +48,15 @@ SELECT 1 + greatest(
 """
 
 _ADD_FULL = """
-WITH added AS (INSERT INTO bucket (created_at, number) VALUES ($1, $2) RETURNING key)
+WITH added AS (INSERT INTO bucket (created_at, number) VALUES ($1, $2) RETURNING key),
+     counted AS (UPDATE usage SET opened = opened + 1)
 INSERT INTO content SELECT key, $3 FROM added RETURNING key
 """
 
 _OPEN = """
 WITH opened AS (INSERT INTO bucket (created_at, number) VALUES ($1, $2) RETURNING key),
-     filled AS (INSERT INTO content SELECT key, $3 FROM opened)
+     filled AS (INSERT INTO content SELECT key, $3 FROM opened),
+     counted AS (UPDATE usage SET opened = usage.opened + 1)
 UPDATE filling SET key = opened.key, created_at = $1, number = $2, taken = $4, mark = $5
 FROM opened RETURNING opened.key
 """
@@ -189,8 +191,8 @@ async def set_link(connection: Connection, key: int, link: bytes) -> None:
     await connection.execute(_SET_LINK, key, link)
 
 
-async def add_usage(connection: Connection, opened: int, stored: int, fetched: int) -> None:
-    """Add to the totals."""
+async def add_usage(connection: Connection, stored: int, fetched: int, *, opened: int = 0) -> None:
+    """Add to the totals; buckets are counted as they are opened."""
     await connection.execute(_ADD_USAGE, opened, stored, fetched)
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from onion_rdv.rendezvous.postgres_connections import Connection, Connections
     from onion_rdv.rendezvous.postgres_tables import Locked
     from onion_rdv.rendezvous.rules import Rules
-    from onion_rdv.rendezvous.usage import Usage
+    from onion_rdv.rendezvous.usage import Unsaved, Usage
 
 
 class Writer:
@@ -121,10 +121,11 @@ class Writer:
                 await turn.resume(known)
                 results = await turn.place(entries)
             self._known = turn.mark, turn.filling
+        if turn.unsaved is not None:
+            self._usage.saved(turn.unsaved)
         if turn.refusal is not None:
             self._connections.complaints.tell(turn.refusal)
         self._usage.stored += sum(isinstance(result, StoredBucket) for result in results)
-        self._usage.opened += len(turn.opened)
         for bucket in turn.opened:
             self._opened(bucket.key, bucket.bucket_id)
         return results
@@ -134,7 +135,7 @@ class _Turn:
     """What a server does while it has the lock, in one transaction.
 
     ``filling`` is the bucket that is open and ``mark`` the one it has; ``opened`` are the buckets that were opened in
-    this turn, and ``refusal`` says why no more of them were.
+    this turn, and ``refusal`` says why no more of them were. ``unsaved`` is what was added to the totals.
     """
 
     def __init__(
@@ -149,6 +150,7 @@ class _Turn:
         self.filling: FillingBucket | None = None
         self.opened: list[FillingBucket] = []
         self.refusal: TooManyBuckets | None = None
+        self.unsaved: Unsaved | None = None
 
     async def resume(self, known: tuple[int, FillingBucket | None]) -> None:
         """Go on with the open bucket if it may take entries, and close it if not; ``known`` spares reading it."""
@@ -199,5 +201,7 @@ class _Turn:
 
     async def _close(self, filling: FillingBucket) -> None:
         await tables.close(self._connection, filling)
-        await tables.add_usage(self._connection, *self._usage.take_unsaved(self._random))
+        if self.unsaved is None:  # once in a transaction, however many buckets close
+            self.unsaved = self._usage.unsaved(self._random)
+            await tables.add_usage(self._connection, *self.unsaved.rounded)
         self.filling = None

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from dataclasses import replace
 from functools import partial
 from random import SystemRandom
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -139,8 +138,7 @@ class SqliteStore:
             for bucket in page:
                 yield bucket
             after = page[-1].bucket_id
-        marks = await self._work(StoreFile.marks)
-        yield replace(marks, opened=self._thread.usage.opened)  # which the file learns when the open bucket closes
+        yield await self._work(StoreFile.marks)
 
     async def take_in(self, kept: AsyncIterator[Kept]) -> None:
         """Take in what another store gave out; see :meth:`BucketStore.take_in`."""

@@ -68,6 +68,7 @@ class StoreFile(SqliteFile):
         filling = FillingBucket.new(cast("int", key), BucketId(created_at, number), randomness)
         sql.execute("INSERT INTO content VALUES (?, ?)", (key, filling.content()))
         sql.execute("INSERT INTO filling VALUES (?, ?)", (key, filling.taken))
+        sql.execute("UPDATE usage SET opened = opened + 1")
         return filling
 
     def resume(self, randomness: Random) -> FillingBucket | None:
@@ -97,8 +98,8 @@ class StoreFile(SqliteFile):
             (link, key, bucket_id.created_at, bucket_id.number),
         )
 
-    def add_usage(self, opened: int, stored: int, fetched: int) -> None:
-        """Add to the totals."""
+    def add_usage(self, stored: int, fetched: int, *, opened: int = 0) -> None:
+        """Add to the totals; :meth:`open_bucket` counts the buckets."""
         self._sql.execute(
             "UPDATE usage SET opened = opened + ?, stored = stored + ?, fetched = fetched + ?",
             (opened, stored, fetched),
@@ -135,8 +136,12 @@ class StoreFile(SqliteFile):
         return created_at
 
     def usage(self) -> Usage:
-        """Give the totals."""
-        return Usage(*self._sql.execute("SELECT opened, stored, fetched FROM usage").fetchone())
+        """Give the totals of entries and fetches."""
+        return Usage(*self._sql.execute("SELECT stored, fetched FROM usage").fetchone())
+
+    def opened(self) -> int:
+        """Give how many buckets were ever opened."""
+        return int(self._value("SELECT opened FROM usage"))
 
     # What is forgotten
 
@@ -175,8 +180,7 @@ class StoreFile(SqliteFile):
     def marks(self) -> Marks:
         """Give what is remembered beside buckets."""
         until, number = self._sql.execute("SELECT erased_until, erased_number FROM owner").fetchone()
-        usage = self.usage()
-        return Marks(until, number, usage.opened, usage.stored, usage.fetched)
+        return Marks(until, number, self.opened(), *self.usage().told)
 
     def take_in(self, kept: Iterable[Kept]) -> None:
         """Add what another store gave out."""
@@ -186,7 +190,7 @@ class StoreFile(SqliteFile):
                     "UPDATE owner SET erased_until = max(erased_until, ?), erased_number = max(erased_number, ?)",
                     (one.erased_until, one.erased_number),
                 )
-                self.add_usage(one.opened, one.stored, one.fetched)
+                self.add_usage(one.stored, one.fetched, opened=one.opened)
             else:
                 bucket_id = one.bucket_id
                 key = self._sql.execute(

@@ -16,7 +16,7 @@ from onion_rdv.errors import StoreError, TooManyBuckets
 from onion_rdv.rendezvous.sqlite_file import LOST, StoreFile
 from onion_rdv.rendezvous.sqlite_jobs import Fetch, Found, Job, Link, Outcome, Stop, Store, Work, Written
 from onion_rdv.rendezvous.store import StoredBucket, Totals
-from onion_rdv.rendezvous.usage import Usage
+from onion_rdv.rendezvous.usage import Unsaved, Usage
 from onion_rdv.storage.faults import Complaints, Faults, again
 from onion_rdv.storage.file import size_of
 from onion_rdv.storage.jobs import Jobs
@@ -69,11 +69,13 @@ class FileThread:
         self._thread = threading.Thread(target=self._run, name="onion-rdv store", daemon=True)
         self.usage = Usage()
         self.buckets = 0
+        self.opened = 0
 
         # What is known of the file while it is open.
         self._file: StoreFile | None = None
         self._filling: FillingBucket | None = None
         self._oldest: int | None = None
+        self._unsaved: Unsaved | None = None  # what the transaction that is under way adds to the totals
 
         self._links: dict[bytes, Link] = {}  # computed and not yet written
         self._forget_by: float | None = None  # when the log must have forgotten earlier states (monotonic clock)
@@ -102,11 +104,11 @@ class FileThread:
             open=int(self._filling is not None),
             oldest=self._oldest,
             size=size_of(self._path),
-            opened=usage.opened,
+            opened=self.opened,
             stored=usage.stored,
             fetched=usage.fetched,
-            stored_on_disk=usage.told[1],
-            fetched_on_disk=usage.told[2],
+            stored_on_disk=usage.told[0],
+            fetched_on_disk=usage.told[1],
         )
 
     # All that follows runs in the thread.
@@ -193,12 +195,13 @@ class FileThread:
             if entries and self._is_overdue(now):
                 self._close_bucket(file, forget_by=time.monotonic())
             stored = self._place(file, entries, int(now), written)
+        self._note_saved()
         if self._links and self._filling is None:
             self._forget_by = self._forget_by or time.monotonic() + _FORGET_LATEST
         self._links.clear()
         self.usage.stored += sum(isinstance(place, StoredBucket) for place in stored)
         if opened := sum(bucket.is_new for bucket in written):
-            self.usage.opened += opened
+            self.opened += opened
             self.buckets += opened
             self._oldest = file.oldest()
         return stored
@@ -231,7 +234,8 @@ class FileThread:
 
     def _close_bucket(self, file: StoreFile, *, forget_by: float) -> None:
         file.close_bucket()
-        file.add_usage(*self.usage.take_unsaved(self._random))
+        if self._unsaved is None:  # once in a transaction, however many buckets close
+            self._add_usage(file)
         self._filling = None
         self._forget_by = min(forget_by, self._forget_by or forget_by)
 
@@ -247,6 +251,7 @@ class FileThread:
         if self._is_overdue(now):
             with file.transaction():
                 self._close_bucket(file, forget_by=time.monotonic())
+            self._note_saved()
         if self._oldest is not None and self._oldest + self._rules.lifetime <= now:
             self._erase(file, now - self._rules.lifetime)
         if self._forget_by is not None and (is_idle or time.monotonic() >= self._forget_by):
@@ -269,8 +274,18 @@ class FileThread:
     def _save_usage(self) -> None:
         file = self._open()
         with file.transaction():
-            file.add_usage(*self.usage.take_unsaved(self._random))
+            self._add_usage(file)
+        self._note_saved()
         file.forget()
+
+    def _add_usage(self, file: StoreFile) -> None:
+        self._unsaved = self.usage.unsaved(self._random)
+        file.add_usage(*self._unsaved.rounded)
+
+    def _note_saved(self) -> None:
+        if self._unsaved is not None:
+            self.usage.saved(self._unsaved)
+            self._unsaved = None
 
     # The file, and its faults
 
@@ -286,6 +301,7 @@ class FileThread:
     def _learn(self, file: StoreFile) -> None:
         self._oldest = file.oldest()
         self.buckets = file.count()
+        self.opened = file.opened()
         self._forget_by = time.monotonic()
 
     def _look(self, file: StoreFile) -> Found:
@@ -298,7 +314,7 @@ class FileThread:
         return Found(unlinked, state, file.link_of(filling.key))
 
     def _drop_file(self) -> None:
-        self._filling = None
+        self._filling = self._unsaved = None
         if self._file is not None:
             self._file.close()
             self._file = None

@@ -7,11 +7,14 @@ import hashlib
 import secrets
 import threading
 from collections.abc import Awaitable, Callable
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
+import pytest
 
-from onion_rdv.protocol import ENTRY_SIZE, BucketId
+from onion_rdv.errors import StoreError
+from onion_rdv.protocol import BUCKET_ENTRIES, ENTRY_SIZE, BucketId
 from onion_rdv.protocol.bucket import entries
 from onion_rdv.rendezvous import links
 from onion_rdv.rendezvous.postgres import PostgresStore
@@ -21,9 +24,10 @@ from onion_rdv.rendezvous.sqlite import SqliteStore
 from onion_rdv.rendezvous.store import BucketStore
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    import pytest
+    from onion_rdv.rendezvous.store import Totals
 
 
 ONION_KEY = bytes(range(32))
@@ -42,6 +46,13 @@ class Clock:
     def __call__(self) -> float:
         self.looks += 1
         return self.now
+
+
+class RoundingUp(Random):
+    """Chance that has sums rounded up, whatever they are."""
+
+    def randrange(self, *_: int) -> int:  # type: ignore[override]
+        return 0
 
 
 async def open_sqlite(directory: Path, onion_key: bytes = ONION_KEY, **settings: Any) -> SqliteStore:
@@ -116,3 +127,15 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
         while not condition():
             await asyncio.sleep(0.001)
+
+
+async def close_at_the_second_try(store: BucketStore, no_commit: AbstractAsyncContextManager[None]) -> list[Totals]:
+    """Fill a bucket whose last entry is refused first; gives the sums after the refusal, and when it has closed."""
+    for _ in range(BUCKET_ENTRIES - 1):
+        await store.store(an_entry())
+    async with no_commit:
+        with pytest.raises(StoreError):
+            await store.store(an_entry())
+    refused = await store.totals()
+    await store.store(an_entry())
+    return [refused, await store.totals()]

@@ -128,7 +128,9 @@ async def test_killed_at_any_moment_they_keep_what_they_acknowledged(
         bucket = await store.fetch(bucket_link(bucket_id, ONION_KEY))
         assert bucket is not None
         kept[bucket_id] = entries(bucket)
+    totals = await store.totals()
     await store.close()
+    assert totals.opened == totals.buckets >= len(kept), "a bucket was forgotten in the count, or counted twice"
     everywhere = Counter(entry for held in kept.values() for entry in held)
     assert len(acknowledged) >= ROUNDS[kind]
     assert len(sent) > len(acknowledged)  # some were cut off

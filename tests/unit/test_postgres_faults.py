@@ -6,12 +6,21 @@ import asyncio
 import signal
 import ssl
 from collections import Counter
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
-from stores import ONION_KEY, START, all_kept, an_entry, open_postgres, query
+from stores import (
+    ONION_KEY,
+    START,
+    RoundingUp,
+    all_kept,
+    an_entry,
+    close_at_the_second_try,
+    open_postgres,
+    query,
+)
 
 from onion_rdv.errors import StoreError
 from onion_rdv.protocol import BUCKET_ENTRIES, BucketId, bucket_link
@@ -19,6 +28,8 @@ from onion_rdv.rendezvous import postgres_connections
 from onion_rdv.rendezvous.postgres_faults import explain
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from postgres_server import PostgresServer
 
     from onion_rdv.rendezvous.postgres import PostgresStore
@@ -123,6 +134,28 @@ async def test_who_waits_too_long_is_told(database_url: str, monkeypatch: pytest
     await store.store(an_entry())
     await other.close()
     await store.close()
+
+
+@asynccontextmanager
+async def no_bucket_can_close(url: str) -> AsyncIterator[None]:
+    """Have each transaction that closes a bucket fail when it is committed, and no earlier."""
+    await query(url, "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN ASSERT false; END'")
+    await query(
+        url,
+        "CREATE CONSTRAINT TRIGGER refuse AFTER UPDATE ON content"
+        " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()",
+    )
+    yield
+    await query(url, "DROP FUNCTION refuse CASCADE")
+
+
+async def test_totals_that_were_not_committed_are_not_told_and_not_lost(database_url: str) -> None:
+    store = await open_postgres(database_url, clock=lambda: START, randomness=RoundingUp())
+    refused, closed = await close_at_the_second_try(store, no_bucket_can_close(database_url))
+    assert (refused.stored_on_disk, refused.opened) == (0, 1)
+    assert (closed.stored_on_disk, closed.opened) == (BUCKET_ENTRIES, 1)
+    await store.close()
+    assert await query(database_url, "SELECT opened, stored FROM usage") == [(1, 2 * BUCKET_ENTRIES)]
 
 
 async def refused(database_url: str, reason: str) -> StoreError:

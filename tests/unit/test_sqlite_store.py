@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from contextlib import closing, contextmanager, suppress
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -22,8 +22,10 @@ from stores import (
     START,
     TICK,
     Clock,
+    RoundingUp,
     an_entry,
     cheap_link,
+    close_at_the_second_try,
     hold_links,
     open_sqlite,
     until,
@@ -40,7 +42,7 @@ from onion_rdv.rendezvous.sqlite_file import StoreFile
 from onion_rdv.storage import file as storage_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
 
 @pytest.fixture(autouse=True)
@@ -421,6 +423,24 @@ async def test_a_disk_that_gets_full_in_the_middle_loses_nothing(
         assert not set(unkept) & set(kept)
         await store.close()
         store = await open_sqlite(tmp_path, clock=Clock())
+    await store.close()
+
+
+@asynccontextmanager
+async def a_full_disk() -> AsyncIterator[None]:
+    with no_file_larger_than(0):
+        yield
+
+
+async def test_totals_that_were_not_committed_are_not_told_and_not_lost(tmp_path: Path) -> None:
+    store = await open_sqlite(tmp_path, clock=Clock(), randomness=RoundingUp())
+    refused, closed = await close_at_the_second_try(store, a_full_disk())
+    assert (refused.stored_on_disk, refused.opened) == (0, 1)
+    assert (closed.stored_on_disk, closed.opened) == (BUCKET_ENTRIES, 1)
+    await store.close()
+    store = await open_sqlite(tmp_path, clock=Clock())
+    totals = await store.totals()
+    assert (totals.stored_on_disk, totals.opened) == (2 * BUCKET_ENTRIES, 1)
     await store.close()
 
 
