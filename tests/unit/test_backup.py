@@ -263,7 +263,7 @@ async def test_a_restore_that_is_ended_in_the_middle_leaves_nothing(
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 async def test_a_backup_that_is_ended_in_the_middle_leaves_the_older_one(
-    how: signal.Signals, places: Places, tmp_path: Path
+    how: signal.Signals, places: Places, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     buckets = await fill(places, 10 * BUCKET_ENTRIES)
     (tmp_path / "passphrase").write_text(PASSPHRASE)
@@ -299,6 +299,7 @@ async def test_a_backup_that_is_ended_in_the_middle_leaves_the_older_one(
         await is_over.wait()  # one can read the file of a stopped server at a time
         made = await write_backup(read_records(AdminClient(tmp_path / "socket")), above / "backup", PASSPHRASE)
         assert made.buckets == len(set(buckets)), "the server gives another one"
+        assert caplog.messages == [], "that somebody wants no more is no fault"
     finally:
         await face.stop()
 

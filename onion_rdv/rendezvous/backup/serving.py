@@ -29,9 +29,13 @@ def backup_routes(records: Callable[[], AsyncGenerator[Record]]) -> Routes:
         try:
             async with aclosing(records()) as given:
                 async for record in given:
-                    if not response.prepared:
-                        await response.prepare(request)
-                    await response.write(encode(record))
+                    piece = encode(record)
+                    try:
+                        if not response.prepared:
+                            await response.prepare(request)
+                        await response.write(piece)
+                    except ConnectionError:  # whoever asked wants no more
+                        return response
         except RdvError:
             if not response.prepared:
                 raise
