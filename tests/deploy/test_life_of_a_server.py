@@ -283,6 +283,8 @@ def test_the_journal_tells_nothing_of_links(machine: Machine, story: Story) -> N
 
 
 def test_purged_it_is_gone(machine: Machine) -> None:
+    for server in ("onion-rdv", "onion-rdv-messaging"):
+        machine.run("touch", f"/etc/credstore.encrypted/{server}.onion-service.key")
     machine.apt("purge", "onion-rdv")
     assert "onion-rdv" not in machine.path(TOR_ADDITIONS).read_text()
     left = machine.run("find", "/", "-xdev", "-name", "*onion-rdv*", "-not", "-path", "/root/*")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from release import bill, deb
+from release import ROOT, bill, deb
 from release.elsewhere import copy_checkout, release
 from release.epoch import source_date_epoch
 from release.tree import PROGRAM, Tree
@@ -75,6 +75,15 @@ def test_maintainer_scripts_are_whole(name: str) -> None:
             "onion-rdv-messaging.service",
             "onion-rdv.service",
         ]
+
+
+def test_a_purge_takes_the_keys_that_systemd_keeps_for_the_units() -> None:
+    units = "\n".join(unit.read_text() for unit in (ROOT / "systemd").glob("*.service"))
+    kept = re.findall(r"^LoadCredentialEncrypted=.*:(.*)$", units, re.MULTILINE)
+    assert len(kept) == 2
+    purging = deb.script("postrm").partition("purge ]; then\n")[2].partition("\nfi\n")[0]
+    for name in kept:
+        assert f"rm -f /etc/credstore.encrypted/{name}\n" in purging
 
 
 def test_what_is_released_is_built_twice(tmp_path: Path) -> None:
