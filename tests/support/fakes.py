@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from closing import end
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -21,7 +23,7 @@ async def _listening(
     try:
         yield f"{host}:{port}"
     finally:
-        server.close()
+        await end(server)
         await server.wait_closed()
 
 
@@ -111,8 +113,11 @@ class OlderTor:
             writer.close()
 
     async def _answer(self, tor_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while line := await tor_reader.readline():
-            for said, altered in self.altered.items():
-                line = line.replace(said, altered)
-            writer.write(line)
-        writer.close()
+        try:
+            with suppress(ConnectionError):
+                while line := await tor_reader.readline():
+                    for said, altered in self.altered.items():
+                        line = line.replace(said, altered)
+                    writer.write(line)
+        finally:
+            writer.close()

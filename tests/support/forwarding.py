@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
+from closing import end, refuse
+
 if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator, Iterable
@@ -23,12 +25,13 @@ async def served(ports: Iterable[tuple[socket.socket, Serve]]) -> AsyncIterator[
 
     def stop_listening() -> None:
         for server in servers:
-            server.close()
+            refuse(server)
 
     try:
         yield stop_listening
     finally:
-        stop_listening()
+        for server in servers:
+            await end(server)
         for connection in tuple(connections):
             connection.cancel()
         await asyncio.gather(*connections)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from closing import end, refuse
+
 from onion_rdv.tor.socks import SocksPort
 
 if TYPE_CHECKING:
@@ -52,15 +54,14 @@ class RecordingSocks:
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_dead = False
         self.socks = SocksPort("127.0.0.1", self._server.sockets[0].getsockname()[1])
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.close()
-        for _ in range(5):  # turns of the event loop, until those are served, and so ended, who have just been let in
-            await asyncio.sleep(0)
+        await end(self._server)
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -73,12 +74,15 @@ class RecordingSocks:
 
     def die(self) -> None:
         """Listen no more, and end all streams but that of who calls this, which is for the caller to end."""
-        self._server.close()
+        self._is_dead = True
+        refuse(self._server)
         for task in self._tasks - {asyncio.current_task()}:
             task.cancel()
 
     async def rise(self) -> None:
         """Listen again, after :meth:`die`."""
+        await end(self._server)
+        self._is_dead = False
         self._server = await asyncio.start_server(self._serve, self.socks.host, self.socks.port)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -86,7 +90,8 @@ class RecordingSocks:
         assert task is not None
         self._tasks.add(task)
         try:
-            await self._answer(reader, writer)
+            if not self._is_dead:  # it may have died since this one was let in
+                await self._answer(reader, writer)
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
         finally:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Self
 
+from closing import end
+
 from onion_rdv.tor import control
 from onion_rdv.tor.onion_service import EphemeralService, OnionService, ServiceSettings
 
@@ -37,7 +39,7 @@ class WebPage:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._onion.stop()
-        self._server.close()
+        await end(self._server)
         await self._server.wait_closed()
 
     @property

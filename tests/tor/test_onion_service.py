@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
+from closing import end
 from fakes import OlderTor
 from nacl.public import PrivateKey
 from python_socks import ProxyError, ProxyType
@@ -48,7 +49,7 @@ async def web(tmp_path: Path) -> AsyncIterator[Path]:
     path = tmp_path / "web"
     server = await asyncio.start_unix_server(respond, path)
     yield path
-    server.close()
+    await end(server)
     await server.wait_closed()
 
 
@@ -323,5 +324,5 @@ async def test_one_stream_too_many_closes_the_circuit(network: Network, tmp_path
             assert await reader.read() == b""
             writer.close()
     hold.set()
-    server.close()
+    await end(server)
     await server.wait_closed()
