@@ -21,6 +21,7 @@ from onion_rdv.errors import (
     MessagingCheckFailed,
     MessagingServerUnreachable,
     NotHandedOver,
+    NoTor,
     RdvError,
     UsageError,
 )
@@ -107,11 +108,11 @@ class _Seen:
         return self.server.smp.kind if self.server and self.server.smp else None
 
     def failure(self, *, required: bool) -> RdvError | None:
-        """Give the error to end with: a failed check always is one, silence only where an answer is required."""
+        """Give the error to end with: a failed check or a tor that is gone always is one, silence where that is said."""
         error = self.look.error if self.look else None
         if error is None and required and self.look is None:
             return MessagingServerUnreachable(self.words)
-        return error if required or isinstance(error, MessagingCheckFailed) else None
+        return error if required or isinstance(error, MessagingCheckFailed | NoTor) else None
 
     def json(self) -> dict[str, Any]:
         """Give it for programs."""

@@ -15,7 +15,7 @@ from command_line import COMMAND, environment, no_surprise, onion_rdv
 from contact_links import ContactLink
 from desktop import Portal, message_bus_daemon
 from smp_peer import SmpPeer, Talk
-from socks_proxy import RecordingSocks
+from socks_proxy import DEATH, RecordingSocks
 from test_client import KEY, FakeServer
 
 from onion_rdv.cli.main import main
@@ -124,6 +124,22 @@ async def test_who_ends_the_look_has_the_link(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert no_surprise(stderr.decode())
     assert json.loads(stdout)["link"] == LINK
+
+
+@pytest.mark.parametrize("how", [[], ["--json"], ["--open"], ["--probe=require"]], ids=str)
+@pytest.mark.parametrize("link", [LINK, "http://chat.example/"])
+async def test_a_tor_that_dies_during_the_look_is_an_error_and_the_link_is_there(
+    link: str, how: list[str], tmp_path: Path
+) -> None:
+    result = await accept(tmp_path, link, DEATH, *how)
+    assert result.code == 3
+    assert "onion-rdv: no Tor was found: nothing answers at the SOCKS port" in result.stderr
+    assert "handed to the app" not in result.stderr
+    assert (result.json["link"] if "--json" in how else result.stdout.rstrip("\n")) == link
+    if "--json" in how:
+        seen = result.json["messaging_server"]
+        assert (seen["reachable"], seen["alive"]) == (False, None)
+        assert "nothing answers at the SOCKS port" in seen["detail"]
 
 
 async def test_a_link_that_is_alive(tmp_path: Path) -> None:
