@@ -108,7 +108,7 @@ class _Seen:
         return self.server.smp.kind if self.server and self.server.smp else None
 
     def failure(self, *, required: bool) -> RdvError | None:
-        """Give the error to end with: a failed check or a tor that is gone always is one, silence where that is said."""
+        """Give the error to end with: a failed check or a tor that is gone always is one, silence where asked for."""
         error = self.look.error if self.look else None
         if error is None and required and self.look is None:
             return MessagingServerUnreachable(self.words)
