@@ -58,7 +58,7 @@ class PostgresStore:
         self._connections = connections
         self._rules = rules
         self._tick = tick
-        self._clock = DatabaseClock(clock)
+        self._clock = DatabaseClock(connections.name, clock)
         self._random = randomness
         self._usage = Usage()
         self._cache: BucketCache[FoundBucket] = BucketCache(cached_buckets)

@@ -51,7 +51,7 @@ async def serve(
         address = settings.front or hosting.address  # the one that invites carry, and that all is bound to (ON-3)
         name = authority(address, settings.port)
         async with AsyncExitStack() as cleanup:
-            if settings.database is None:  # one in PostgreSQL goes by the database's clock
+            if settings.database is None:  # one in PostgreSQL goes by the database's, and watches it
                 await cleanup.enter_async_context(watching_the_clock(settings.state_directory))
             store = await open_store(
                 settings.database,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from onion_rdv.errors import TooManyBuckets
 from onion_rdv.protocol import BUCKET_ENTRIES, BucketId, bucket_link
 from onion_rdv.protocol.bucket import entries
 from onion_rdv.rendezvous import links, postgres_connections, postgres_tables
+from onion_rdv.rendezvous.postgres_clock import DatabaseClock
 from onion_rdv.rendezvous.rules import DEFAULT_LIFETIME, Ceiling
 
 if TYPE_CHECKING:
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
     from onion_rdv.rendezvous.postgres import PostgresStore
     from onion_rdv.rendezvous.store import StoredBucket
+
+
+DAY = 86400
 
 
 # Several servers
@@ -131,6 +136,38 @@ async def test_without_a_clock_of_a_test_it_is_the_databases(database_url: str) 
     assert 0 <= now - stored.bucket_id.created_at < 60
     assert await store.fetch(bucket_link(stored.bucket_id, ONION_KEY)) == stored.bucket
     await store.close()
+
+
+async def test_each_server_says_once_that_the_databases_clock_was_set(
+    servers: list[PostgresStore], clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    await asyncio.gather(*(store.store(an_entry()) for store in servers))
+    assert caplog.messages == []
+    for step, says in ((DAY, "set forward by 86400 seconds"), (-2 * DAY, "set back by 172800 seconds")):
+        caplog.clear()
+        clock.now += step
+        await until(lambda: len(caplog.messages) == len(servers))
+        for store in servers:
+            await store.store(an_entry())
+        assert len(caplog.messages) == len(servers)
+        for message in caplog.messages:
+            assert message.startswith("the clock of PostgreSQL on ")
+            assert says in message
+            assert message.endswith("look at timedatectl on the database's machine, and at what sets the clock there")
+
+
+@pytest.mark.parametrize(
+    ("ahead", "says"), [(0, ""), (8 * DAY, "691200 seconds ahead of"), (-DAY, "86400 seconds behind")]
+)
+def test_a_clock_of_the_database_that_is_not_this_machines_is_told_once(
+    ahead: int, says: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = DatabaseClock("PostgreSQL on db.example")
+    for _ in range(2):
+        clock.heard(time.time() + ahead)
+    assert len(caplog.messages) == bool(says)
+    assert says in caplog.text
+    assert abs(clock.now - time.time() - ahead) < 60
 
 
 async def test_totals_are_those_of_all_servers_as_far_as_they_have_told(servers: list[PostgresStore]) -> None:
