@@ -6,6 +6,8 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from fuzz.harness import halves, harness
 from onion_rdv.errors import MalformedBlock, MessagingCheckFailed, MessagingVersionUnknown
 from onion_rdv.smp.wire import transmissions
@@ -15,7 +17,7 @@ from onion_rdv.smp.wire.connection_info import read_connection_info
 from onion_rdv.smp.wire.crypto import agreed_box_key, seal
 from onion_rdv.smp.wire.encoding import Reader, pad
 from onion_rdv.smp.wire.envelopes import Delivery, Envelope
-from onion_rdv.smp.wire.hello import VERSIONS, ClientHello, ServerHello, fingerprint
+from onion_rdv.smp.wire.hello import VERSIONS, ClientHello, ServerHello, fingerprint, sign_session_key
 from onion_rdv.smp.wire.keys import Kind, PrivateKey, PublicKey
 from onion_rdv.smp.wire.link_data import FIXED_SIZE, USER_SIZE, LinkParts, SignedPart
 from onion_rdv.smp.wire.replies import Err, Sok, parse_reply
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 OURS: Final = PrivateKey(Kind.X25519, b"o" * 32)
 THEIRS: Final = PrivateKey(Kind.X25519, b"t" * 32)
 ROOT: Final = PrivateKey(Kind.ED25519, bytes(32))
-"""The maker of link data whose signatures hold; :func:`link_data` is about what they sign."""
+"""Whose signatures hold; :func:`link_data` and :func:`smp_certificates` are about what they sign."""
 
 SENDER_ID: Final = b"s" * 24
 NOW: Final = datetime(2026, 11, 25, tzinfo=UTC)
@@ -104,6 +106,34 @@ def smp_server_hello(data: bytes) -> bool:
     except MessagingCheckFailed:
         return False
     assert key.kind is Kind.X25519
+    return True
+
+
+def certificate(body: bytes, signature: bytes) -> bytes:
+    """Give a certificate with this body, or with what stands in its place, and an Ed25519 signature over it."""
+    return _der(b"\x30", body + bytes.fromhex("300506032b6570") + _der(b"\x03", b"\0" + signature))
+
+
+def _der(tag: bytes, content: bytes) -> bytes:
+    size = len(content)
+    long = size.to_bytes((size.bit_length() + 7) // 8)
+    return tag + (bytes([size]) if size < 128 else bytes([128 + len(long)]) + long) + content
+
+
+@harness
+def smp_certificates(data: bytes) -> bool:
+    """Certificates that their maker signed are good or refused: the CA's first, and the body of the leaf's."""
+    ca, body = halves(data)
+    if len(ca) > 30_000 or len(body) > 30_000:
+        return False
+    leaf = certificate(body, ROOT.sign(body))
+    signed_key = sign_session_key(OURS.public, Ed25519PrivateKey.from_private_bytes(ROOT.raw))
+    said = ServerHello(VERSIONS, b"s" * 32, (leaf, ca), signed_key)
+    try:
+        key = said.check(key_hash=fingerprint(ca), session_id=said.session_id, tls_certificate=leaf, now=NOW)
+    except MessagingCheckFailed:
+        return False
+    assert key == OURS.public
     return True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -13,11 +14,12 @@ from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from smp_strategies import exactly, public_keys
 from smp_transcript import CONNECTIONS, KEY_HASH, THEN
 
+from fuzz.messaging import certificate
 from onion_rdv.errors import (
     MalformedBlock,
     MessagingCheckFailed,
@@ -111,6 +113,12 @@ OLD = issue("leaf", CA, since=-2 * YEAR, until=-YEAR)
 EARLY = issue("leaf", CA, since=YEAR / 365, until=YEAR)
 OLD_CA = issue("CA", since=-2 * YEAR, until=-YEAR)
 OF_OLD_CA = issue("leaf", OLD_CA)
+
+
+def reissued(body: bytes, by: Identity) -> bytes:
+    """Give the DER of a certificate with another body."""
+    assert isinstance(by.key, Ed25519PrivateKey)
+    return certificate(body, by.key.sign(body))
 
 
 def shown(leaf: Identity, *chain: Identity, **other: Any) -> tuple[ServerHello, dict[str, Any]]:
@@ -232,14 +240,61 @@ def test_certificates_that_the_library_reads_in_its_own_way_are_refused(good: by
 def test_a_leaf_whose_key_cannot_be_read_is_refused(oid: str) -> None:
     key = LEAF.key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     strange = key.replace(bytes.fromhex("2b6570"), bytes.fromhex(oid))
-    body = LEAF.certificate.tbs_certificate_bytes.replace(key, strange)
-    assert isinstance(CA.key, Ed25519PrivateKey)
-    signature = bytes.fromhex("300506032b6570 034100") + CA.key.sign(body)
-    size = len(body) + len(signature)
-    leaf = b"\x30" + (b"\x82" + size.to_bytes(2, "big") if size > 255 else b"\x81" + bytes([size])) + body + signature
+    leaf = reissued(LEAF.certificate.tbs_certificate_bytes.replace(key, strange), CA)
     said = ServerHello(VERSIONS, SESSION_ID, (leaf, CA.der), signed(SESSION_KEY, LEAF))
     with pytest.raises(MessagingCheckFailed, match="a key of a kind that SMP does not use"):
         check(said, tls_certificate=leaf)
+
+
+# What the library reads only when it is asked for it
+
+FAR_CA = issue("CA", until=40 * YEAR)
+FAR_LEAF = issue("leaf", FAR_CA, until=40 * YEAR)
+FAR_BODY = FAR_LEAF.certificate.tbs_certificate_bytes
+FAR_AWAY = FAR_CA.certificate.not_valid_after_utc.strftime("%Y%m%d%H%M%SZ").encode()
+"""How a time after 2049 stands in a certificate: with four digits for its year."""
+
+
+def check_far(leaf: bytes, ca: bytes) -> PublicKey:
+    said = ServerHello(VERSIONS, SESSION_ID, (leaf, ca), signed(SESSION_KEY, FAR_LEAF))
+    return check(said, key_hash=fingerprint(ca), tls_certificate=leaf)
+
+
+def test_a_year_that_there_is_not_is_refused() -> None:
+    assert (FAR_CA.der.count(FAR_AWAY), FAR_BODY.count(FAR_AWAY)) == (1, 1)
+    never = b"0000" + FAR_AWAY[4:]
+    assert check_far(FAR_LEAF.der, FAR_CA.der) == SESSION_KEY
+    for leaf, ca in (
+        (FAR_LEAF.der, FAR_CA.der.replace(FAR_AWAY, never)),
+        (reissued(FAR_BODY.replace(FAR_AWAY, never), FAR_CA), FAR_CA.der),
+    ):
+        with pytest.raises(MalformedBlock, match="a certificate in it cannot be read"):
+            check_far(leaf, ca)
+
+
+TIMES = st.builds(
+    lambda *parts: b"%04d%02d%02d%02d%02d%02dZ" % parts,
+    st.sampled_from((0, 1, 9999)) | st.integers(0, 9999),
+    *(st.just(1) | st.integers(0, most) for most in (13, 32, 24, 60, 60)),
+)
+
+
+@st.composite
+def altered(draw: st.DrawFn, data: bytes) -> bytes:
+    """Give DER that differs in some bytes, or in a time."""
+    data = data.replace(FAR_AWAY, draw(st.just(FAR_AWAY) | TIMES))
+    for place, more in draw(st.lists(st.tuples(st.integers(0, len(data) - 1), st.binary(max_size=4)), max_size=3)):
+        data = data[:place] + more + data[place + draw(st.sampled_from((len(more), 0, 1))) :]
+    return data
+
+
+@settings(max_examples=500, deadline=None)
+@given(altered(FAR_BODY), altered(FAR_CA.der))
+@example(FAR_BODY, FAR_CA.der)
+def test_any_certificates_are_good_or_refused(body: bytes, ca: bytes) -> None:
+    """Whatever is in them: their maker has signed it, and made the link that names them."""
+    with suppress(MessagingCheckFailed):
+        assert check_far(reissued(body, FAR_CA), ca) == SESSION_KEY
 
 
 def test_the_time_is_the_callers() -> None:

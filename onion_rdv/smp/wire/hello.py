@@ -6,10 +6,10 @@ import hashlib
 import hmac
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -117,25 +117,21 @@ class ServerHello:
             raise MessagingCheckFailed(f"its hello has {len(self.certificates)} certificates, not 2, 3 or 4")
         if not hmac.compare_digest(self.identity, key_hash):
             raise MessagingIdentityDiffers("the fingerprint of its certificate is another one")
-        leaf, issuer = (_certificate(der) for der in self.certificates[:2])
+        leaf, issuer = (_Certificate.read(der) for der in self.certificates[:2])
         _check_issued(leaf, issuer, now)
         if not hmac.compare_digest(self.certificates[0], tls_certificate):
             raise MessagingIdentityDiffers("TLS was set up with another certificate than its hello shows")
         if not hmac.compare_digest(self.session_id, session_id):
             raise MessagingIdentityDiffers("its hello belongs to another connection (the channel binding differs)")
-        return self._session_key(leaf)
+        return self._session_key(leaf.signer)
 
-    def _session_key(self, leaf: x509.Certificate) -> PublicKey:
+    def _session_key(self, signer: Ed25519PublicKey | Ed448PublicKey | None) -> PublicKey:
         try:
             signed = asn1.decode_der(_Signed, self.signed_key)
             covered, der = asn1.encode_der(signed.wrapped), asn1.encode_der(signed.wrapped.key)
         except ValueError:
             raise MalformedBlock(f"{_SERVER_HELLO}: its key cannot be read") from None
-        try:
-            signer = leaf.public_key()
-        except (ValueError, UnsupportedAlgorithm):
-            signer = None
-        if not isinstance(signer, Ed25519PublicKey | Ed448PublicKey):
+        if signer is None:
             raise MessagingCheckFailed("its certificate has a key of a kind that SMP does not use")
         if not verifies(signer, covered, signed.signature.as_bytes()):
             raise MessagingIdentityDiffers("the signature on its session key is wrong")
@@ -201,22 +197,39 @@ def _common(versions: Versions) -> int:
     return version
 
 
-def _certificate(der: bytes) -> x509.Certificate:
-    try:
-        with warnings.catch_warnings():  # what the library still reads, but only for a while, is refused already
-            warnings.simplefilter("error", CryptographyDeprecationWarning)
-            return x509.load_der_x509_certificate(der)
-    except (ValueError, x509.InvalidVersion, CryptographyDeprecationWarning):
-        raise MalformedBlock(f"{_SERVER_HELLO}: a certificate in it cannot be read") from None
+class _Certificate(NamedTuple):
+    """A certificate, with all of it that is looked at here: the library reads most only when it is asked for."""
+
+    parsed: x509.Certificate
+    since: datetime
+    until: datetime
+    signer: Ed25519PublicKey | Ed448PublicKey | None
+    """Its key; None where it is of another kind, or of none."""
+
+    @classmethod
+    def read(cls, der: bytes) -> Self:
+        """Read it; raises :class:`~onion_rdv.errors.MalformedBlock`."""
+        try:
+            with warnings.catch_warnings():  # what the library still reads, but only for a while, is refused already
+                warnings.simplefilter("error", CryptographyDeprecationWarning)
+                parsed = x509.load_der_x509_certificate(der)
+                try:
+                    key = parsed.public_key()
+                except (ValueError, UnsupportedAlgorithm):
+                    key = None
+                signer = key if isinstance(key, Ed25519PublicKey | Ed448PublicKey) else None
+                return cls(parsed, parsed.not_valid_before_utc, parsed.not_valid_after_utc, signer)
+        except (ValueError, OverflowError, InternalError, x509.InvalidVersion, CryptographyDeprecationWarning):
+            raise MalformedBlock(f"{_SERVER_HELLO}: a certificate in it cannot be read") from None
 
 
-def _check_issued(leaf: x509.Certificate, issuer: x509.Certificate, now: datetime) -> None:
+def _check_issued(leaf: _Certificate, issuer: _Certificate, now: datetime) -> None:
     try:
-        leaf.verify_directly_issued_by(issuer)
-    except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):
+        leaf.parsed.verify_directly_issued_by(issuer.parsed)
+    except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm, InternalError):
         raise MessagingIdentityDiffers("its certificate was not issued by the one that the link names") from None
     for certificate in (leaf, issuer):
-        if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
+        if not certificate.since <= now <= certificate.until:
             raise MessagingCheckFailed(
                 "its certificate is not valid at this time",
                 hint="look whether this machine's clock is right; if it is, tell the server's operator",
