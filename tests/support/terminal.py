@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import os
 import pty
 import termios
@@ -12,13 +13,18 @@ _AT_THE_TOP = b"\x1b[1;1R"
 
 
 async def at_a_terminal(command: list[str], answers: list[tuple[str, str]], env: dict[str, str]) -> tuple[int, str]:
-    """Run a command with a terminal as stdin and stderr; type each answer when its prompt has appeared."""
+    """Run a command with a terminal as stdin and stderr; type each answer when its prompt has appeared.
+
+    Where a command asks without echo, the prompt has to be given to its last character, the space: what is typed
+    before, as after a complaint that has the same word in it, may be thrown away.
+    """
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 150))
     process = await asyncio.create_subprocess_exec(*command, env=env, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     os.set_blocking(ours, False)
     screen = ""
+    decoder = codecs.getincrementaldecoder("utf-8")()  # a character may come in two pieces
     typed_at = 0
     try:
         async with asyncio.timeout(60):
@@ -30,7 +36,7 @@ async def at_a_terminal(command: list[str], answers: list[tuple[str, str]], env:
                     continue
                 except OSError:  # the other end is closed
                     break
-                screen += data.decode()
+                screen += decoder.decode(data)
                 if _WHERE_IS_THE_CURSOR in data:
                     os.write(ours, _AT_THE_TOP)
                 if answers and answers[0][0] in screen[typed_at:]:

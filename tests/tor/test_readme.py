@@ -106,13 +106,14 @@ async def test_use(network: Network, tmp_path: Path) -> None:
         offer, accept, doctor = (
             next(words for words in named if words[0] == name) for name in ("offer", "accept", "doctor")
         )
-        code, screen = await at_a_terminal([*COMMAND, *offer], [("link", LINK)], env)
+        code, screen = await at_a_terminal([*COMMAND, *offer], [("link: ", LINK)], env)
         assert code == 0, screen
         lines = screen.splitlines()
         invite = next(line for line in lines if line.startswith("rdv://"))
         passphrase = next(line for line in lines if line.startswith("passphrase: ")).split(": ")[1]
         env["ONION_RDV_TIMEOUT"] = "15"
-        code, screen = await at_a_terminal([*COMMAND, *accept], [("invite", invite), ("passphrase", passphrase)], env)
+        typed = [("invite: ", invite), ("passphrase: ", passphrase)]
+        code, screen = await at_a_terminal([*COMMAND, *accept], typed, env)
         assert code == 0, screen
         assert LINK in screen.splitlines()
         assert (await onion_rdv(*doctor, env=env)).code == 0
@@ -126,7 +127,7 @@ async def test_talk(network: Network, tmp_path: Path) -> None:
         named = {"ADDRESS.onion": server.name, "smp://FINGERPRINT@OTHER.onion": messaging.name}
         async with TalkProcess.running(*(named.get(word, word) for word in begin[1:]), env=env) as beginner:
             invited = await beginner.hears_of("invite")
-            typed = [("invite", invited["invite"]), ("passphrase", invited["passphrase"])]
+            typed = [("invite: ", invited["invite"]), ("passphrase: ", invited["passphrase"])]
             typed += [("code of this talk", "/same"), ("are you there?", "I am")]
             joining = asyncio.create_task(at_a_terminal([*COMMAND, *join], typed, env))
             assert (await beginner.hears_of("compared"))["same"]

@@ -300,13 +300,13 @@ async def test_prompts_do_not_echo_and_slips_are_forgiven(tmp_path: Path) -> Non
     server = FakeServer()
     async with RecordingSocks([server]) as proxy:
         env = environment(tmp_path, ONION_RDV_SOCKS=str(proxy.socks), ONION_RDV_SERVER=ADDRESS, TERM="dumb")
-        prompts = [("link", LINK), ("passphrase", PASSPHRASE), ("Repeat", PASSPHRASE)]
+        prompts = [("link: ", LINK), ("passphrase: ", PASSPHRASE), ("confirmation: ", PASSPHRASE)]
         code, screen = await at_a_terminal([*COMMAND, "offer", "--ask-passphrase"], prompts, env)
         assert code == 0
         assert LINK not in screen
         assert PASSPHRASE not in screen
         invite = next(line for line in screen.splitlines() if line.startswith("rdv://"))
-        prompts = [("invite", invite), ("passphrase", "mistyped once"), ("passphrase", PASSPHRASE)]
+        prompts = [("invite: ", invite), ("passphrase: ", "mistyped once"), ("passphrase: ", PASSPHRASE)]
         code, screen = await at_a_terminal([*COMMAND, "accept", "--no-probe"], prompts, env)
     assert code == 0
     assert invite not in screen

@@ -163,7 +163,7 @@ async def test_what_people_see_and_type(tmp_path: Path) -> None:
     async with world(tmp_path) as (there, env), TalkProcess.running("--one-channel", env=env) as one:
         invite = await begin(one)
         typing = [
-            ("invite", invite),
+            ("invite: ", invite),
             ("the code of this talk is", "/sane"),
             ("there is no such command", "//etc/passwd"),
             ("hidden", "/same"),

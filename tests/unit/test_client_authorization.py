@@ -147,7 +147,7 @@ async def test_what_people_keep_and_forget(tmp_path: Path) -> None:
     env = environment(tmp_path)
     line = Credential.generate(ADDRESS).line
     assert (await onion_rdv("auth", "list", env=env)).stdout == ""
-    code, screen = await at_a_terminal([*COMMAND, "auth", "add"], [("private server:", line)], env)
+    code, screen = await at_a_terminal([*COMMAND, "auth", "add"], [("private server: ", line)], env)
     assert code == 0
     assert f"kept the key for {ADDRESS}" in screen
     assert line[75:] not in screen

@@ -114,16 +114,16 @@ async def test_a_server_that_does_not_run(env: dict[str, str], secret: str, tmp_
 async def test_a_passphrase_is_asked_for_or_made(env: dict[str, str], tmp_path: Path) -> None:
     backup = str(tmp_path / "backup")
     with serving(env, tmp_path / "state"):
-        prompts = [("passphrase", ""), ("Repeat", "")]
+        prompts = [("make one): ", ""), ("confirmation: ", "")]
         code, screen = await at_a_terminal([*COMMAND, "backup", backup], prompts, env)
         assert code == 0
-        prompts = [("passphrase", "summer"), ("Repeat", "summer")]
+        prompts = [("make one): ", "summer"), ("confirmation: ", "summer")]
         weak, warned = await at_a_terminal([*COMMAND, "backup", str(tmp_path / "weak")], prompts, env)
     (tmp_path / "state").rename(tmp_path / "gone")
     found = re.search(r"passphrase: ((?:[a-z]+ ){5}[a-z]+)\r", screen)
     assert found
     assert (weak, "withstands" in warned, "summer" in warned) == (0, True, False)
-    code, screen = await at_a_terminal([*COMMAND, "restore", backup], [("passphrase", found[1])], env)
+    code, screen = await at_a_terminal([*COMMAND, "restore", backup], [("passphrase: ", found[1])], env)
     assert code == 0
     assert found[1] not in screen
 
