@@ -8,9 +8,12 @@ import signal
 import subprocess
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import asyncpg
+
+from onion_rdv.tor.testnet.ports import ReservedPorts
 
 _USER = "nobody"  # PostgreSQL refuses to run as root
 _DEBIAN = Path("/usr/lib/postgresql")
@@ -32,9 +35,15 @@ class PostgresServer:
     """A cluster of its own, as a process that ends with this one."""
 
     def __init__(self, directory: Path | None = None, **settings: str) -> None:
-        """Make it in a new directory (inside another one if it is named); ``settings`` are as in postgresql.conf."""
+        """Make it in a new directory (inside another one if it is named); ``settings`` are as in postgresql.conf.
+
+        Where it is to listen on TCP, a port is kept for it until it is removed, also while it is stopped.
+        """
         self.directory = Path(tempfile.mkdtemp(prefix="pg-", dir=directory))
         own = {"listen_addresses": "", "port": "5432", "unix_socket_directories": str(self.directory)}
+        self._kept = ExitStack()
+        if settings.get("listen_addresses"):
+            own["port"] = str(self._kept.enter_context(ReservedPorts()).take())
         self._settings = own | settings
         self.port = self._settings["port"]
         self._databases = 0
@@ -78,6 +87,7 @@ class PostgresServer:
     def remove(self) -> None:
         """Stop it and leave nothing behind."""
         self.stop()
+        self._kept.close()
         shutil.rmtree(self.directory)
 
     def url(self, database: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import socket
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -24,17 +23,10 @@ def make_certificate(directory: Path, host: str) -> Path:
     return directory / "server.crt"
 
 
-def free_port() -> int:
-    """Give a port of 127.0.0.1 on which nobody listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 def make_database(directory: Path, host: str) -> PostgresServer:
     """Prepare it, on 127.0.0.1; its certificate is in ``directory``."""
     certificate = make_certificate(directory, host)
-    server = PostgresServer(listen_addresses="127.0.0.1", port=str(free_port()), ssl="on")
+    server = PostgresServer(listen_addresses="127.0.0.1", ssl="on")
     for file in (certificate, certificate.with_name("server.key")):
         server.put(file)
     return server

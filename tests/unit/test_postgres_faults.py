@@ -20,6 +20,7 @@ from stores import (
     close_at_the_second_try,
     open_postgres,
     query,
+    until,
 )
 
 from onion_rdv.errors import StoreError
@@ -116,14 +117,13 @@ async def test_a_server_that_hangs_in_the_middle_does_not_hold_up_the_others(
 ) -> None:
     session = postgres_connections._SESSION | {"idle_in_transaction_session_timeout": "200ms"}
     hanging = await asyncpg.connect(database_url, server_settings=session)
-    await hanging.execute("BEGIN")
-    await hanging.execute("SELECT FROM filling FOR UPDATE")
+    await hanging.execute("BEGIN; SELECT FROM filling FOR UPDATE")  # at once: it has little time between two
     assert (await servers[0].store(an_entry())).bucket_id == BucketId(START, 0)
-    assert hanging.is_closed()
+    await until(hanging.is_closed)  # it lets the others go on a moment before it is gone
 
 
 async def test_who_waits_too_long_is_told(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    patience = postgres_connections._SESSION | {"lock_timeout": "50ms"}
+    patience = postgres_connections._SESSION | {"lock_timeout": "500ms"}
     monkeypatch.setattr(postgres_connections, "_SESSION", patience)
     store = await open_postgres(database_url)
     other = await asyncpg.connect(database_url)

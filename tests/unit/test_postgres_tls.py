@@ -8,7 +8,7 @@ import pytest
 from balanced_service import SHIPPED_DATABASE
 from postgres_server import PostgresServer
 from stores import an_entry, open_postgres
-from tls_database import free_port, make_certificate, make_database
+from tls_database import make_certificate, make_database
 
 from onion_rdv.cli.main import main
 from onion_rdv.errors import StoreError
@@ -105,7 +105,7 @@ async def test_a_certificate_of_another_authority_or_host_is_not_trusted(
 
 
 async def test_a_postgresql_without_tls_is_told(tmp_path: Path) -> None:
-    silent = PostgresServer(listen_addresses="127.0.0.1", port=str(free_port()))
+    silent = PostgresServer(listen_addresses="127.0.0.1")
     try:
         silent.start()
         error = await refused(url(silent, make_certificate(tmp_path, HOST)))
