@@ -1,4 +1,4 @@
-"""Learn to tell requests apart that are to look alike: ``python -m uniform [--each 100] [--clients 4]``; minutes."""
+"""Learn to tell requests apart that are to look alike: ``python -m uniform [--each 150] [--clients 4]``; minutes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import asyncio
 import json
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onion_rdv.tor import testnet
-from uniform.comparisons import COMPARISONS, SENSITIVITY, compare
+from uniform.comparisons import COMPARISONS, SENSITIVITY, compare_twice
 from uniform.requests import Outcome, watch
 
 if TYPE_CHECKING:
@@ -29,31 +30,32 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m uniform", description="Learn to tell requests apart at the guard."
     )
-    parser.add_argument("--each", type=int, default=100, help="requests of each outcome (100)")
+    parser.add_argument("--each", type=int, default=150, help="requests of each outcome (150)")
     parser.add_argument("--clients", type=int, default=4, help="tors that are watched at once (4)")
     parser.add_argument("--keep", type=Path, metavar="FILE", help="write what passed the guard, as JSON")
     options = parser.parse_args()
-    total = len(Outcome) * options.each
+    samples: list[Sample] = []
 
-    def measure(network: testnet.Network, directory: Path) -> list[Sample]:
-        return asyncio.run(
-            watch(
-                network,
-                directory,
-                list(Outcome),
-                clients=options.clients,
-                each=options.each,
-                tell=lambda done: _progress(done, total),
-            )
+    async def look(network: testnet.Network, directory: Path, outcomes: list[Outcome]) -> list[Sample]:
+        total = len(outcomes) * options.each
+        seen = await watch(
+            network,
+            Path(tempfile.mkdtemp(dir=directory)),
+            outcomes,
+            clients=options.clients,
+            each=options.each,
+            tell=lambda done: _progress(done, total),
         )
+        samples.extend(seen)
+        return seen
 
     with tempfile.TemporaryDirectory() as directory, testnet.Keeper() as keeper:
-        samples = measure(keeper.network, Path(directory))
+        watching = partial(look, keeper.network, Path(directory))
+        results = asyncio.run(compare_twice([*COMPARISONS, SENSITIVITY], list(Outcome), watching))
     if options.keep is not None:
         written = [(one.outcome.name, one.began, one.records) for one in samples]
         options.keep.write_text(json.dumps(written))
-    results = [compare(comparison, samples) for comparison in COMPARISONS]
-    print(*results, compare(SENSITIVITY, samples), sep="\n")
+    print(*results, sep="\n")
     return 0 if all(result.as_it_has_to_be for result in results) else 1
 
 
