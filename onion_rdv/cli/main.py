@@ -10,10 +10,10 @@ import click
 
 from onion_rdv import __version__
 from onion_rdv.cli.reports import as_bug
-from onion_rdv.cli.settings import variable_of
 from onion_rdv.cli.settings_file import OWN_ALONE, SettingsFile
 from onion_rdv.cli.terminal import complain
 from onion_rdv.cli.usage import USAGE
+from onion_rdv.cli.usage_errors import as_usage_error
 from onion_rdv.errors import RdvError, UsageError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def main(arguments: Sequence[str]) -> int:
         complain(error)
         return error.exit_code
     except click.ClickException as error:
-        complain(_as_usage_error(error))
+        complain(as_usage_error(error))
         return UsageError.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("onion-rdv: interrupted", err=True)
@@ -108,12 +108,3 @@ def main(arguments: Sequence[str]) -> int:
         complain(bug)
         return bug.exit_code
     return result if isinstance(result, int) else 0
-
-
-def _as_usage_error(error: click.ClickException) -> UsageError:
-    context = getattr(error, "ctx", None)
-    where = context.command_path if context is not None else "onion-rdv"
-    message = error.format_message().rstrip(".").replace("\n", " ")
-    message = message[:1].lower() + message[1:]
-    variable = variable_of(error.param, context) if isinstance(error, click.BadParameter) else None
-    return UsageError(message if variable is None else f"{variable}: {message}", hint=f"see {where} --help")

@@ -38,7 +38,7 @@ class ControlAddress:
         address = cls._parse_unix(text) if text.startswith(_UNIX) else cls._parse_tcp(text)
         if address is None:
             raise SettingsError(
-                f"{text!r} is not the address of a control port on this machine",
+                "that is not the address of a control port on this machine",
                 hint="give it as 127.0.0.1:9051, [::1]:9051 or unix:/run/tor/control",
             )
         return address

@@ -91,7 +91,7 @@ class SocksPort:
             number = 0
         if not 0 < number < 2**16:
             raise SettingsError(
-                f"{text!r} is not the address of a SOCKS port",
+                "that is not the address of a SOCKS port",
                 hint="give it as 127.0.0.1:9050; names are not resolved",
             )
         return cls(str(address), number)
