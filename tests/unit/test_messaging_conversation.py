@@ -14,7 +14,7 @@ from stores import Clock
 
 from onion_rdv.errors import StoreError
 from onion_rdv.smp.server.queue_store import QueueStore
-from onion_rdv.smp.server.queues import QUOTA, Message, Queue, Sent
+from onion_rdv.smp.server.queues import QUOTA, Message, Party, Queue, Sent
 from onion_rdv.smp.wire.commands import (
     MAX_BODY_SIZE,
     Ack,
@@ -286,6 +286,21 @@ async def test_a_contact_queue_is_secured_by_nobody_but_its_recipient(server: Ru
         queue, key = await TestQueue.make(one, mode=Mode.CONTACT, subscribe=False), a_key()
         assert await one.ask(SenderKey(key.public), queue.ids.sender_id, key) == AUTH
         assert await queue.send(one, b"everybody may") == Ok()
+
+
+async def test_a_queue_has_few_recipients(server: Running) -> None:
+    async with clients(server, 18) as (one,):
+        queue = await TestQueue.make(one, mode=Mode.CONTACT, subscribe=False)
+        keys = tuple(a_key().public for _ in range(254))
+        for more in (keys, keys[:8]):
+            asked = RecipientKeys((queue.key.public, *more))
+            assert await one.ask(asked, queue.ids.recipient_id, queue.key) == Err("CMD PROHIBITED")
+        asked = RecipientKeys((*keys[:7], queue.key.public))
+        assert await one.ask(asked, queue.ids.recipient_id, queue.key) == Ok()
+        assert await queue.subscribe(one) == Sok()
+        known = await server.store.find(Party.RECIPIENT, queue.ids.recipient_id)
+        assert known is not None
+        assert len(known.recipient_keys) == 8
 
 
 async def test_recipients_of_contact_queues_change(server: Running) -> None:

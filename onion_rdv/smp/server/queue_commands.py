@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from onion_rdv.smp.wire.keys import PublicKey
     from onion_rdv.smp.wire.transmissions import Transmission
 
+_MOST_RECIPIENT_KEYS: Final = 8
+"""Keys that a queue's recipients may have. Each of their commands is checked with all of them, and everybody waits
+meanwhile: with the 255 that one command can name, seconds for a block of commands."""
+
 _ATTEMPTS: Final = 3
 """How often ids are drawn anew where one is taken; nobody will see a second time."""
 
@@ -90,6 +94,8 @@ class QueueCommands:
         queue = await self._doorkeeper.recipients_queue(asked)
         if queue.mode is not Mode.CONTACT:
             raise Refused
+        if len(command.keys) > _MOST_RECIPIENT_KEYS:
+            raise Refused("CMD PROHIBITED")
         there(await self._store.change_recipient(queue, command.keys))
         return Ok()
 
