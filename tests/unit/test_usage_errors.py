@@ -72,9 +72,9 @@ def canaries() -> Canaries:
 
 @pytest.fixture(params=["link", "passphrase", "word"])
 def secret(request: pytest.FixtureRequest, canaries: Canaries) -> str:
-    text = {"link": a_link, "passphrase": a_passphrase, "word": lambda: a_passphrase().replace(" ", "")}
-    made: str = text[request.param]()
-    canaries.text(request.param, made, *made.split())
+    texts = {"link": a_link(), "passphrase": a_passphrase(), "word": a_passphrase().replace(" ", "")}
+    made = texts[request.param]
+    canaries.text("secret", made, *made.split())
     return made
 
 
