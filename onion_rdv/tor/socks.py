@@ -116,7 +116,7 @@ def get_ready() -> None:
 async def open_stream(
     socks: SocksPort, host: str, port: int, timeout: float
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Open a stream to a host, by name, on a circuit of its own, within ``timeout`` seconds.
+    """Open a stream to a host, by its name or address, on a circuit of its own, within ``timeout`` seconds.
 
     Raises :class:`~onion_rdv.errors.StreamFailed`, or :class:`~onion_rdv.errors.NoTor` where nothing answers at the
     SOCKS port, or what is not known to be tor. What is no host (:func:`check_host`) is asked of nobody.
