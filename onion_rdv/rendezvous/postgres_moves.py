@@ -24,6 +24,8 @@ SELECT * FROM found WHERE (created_at, number) > ($1, $2) AND link IS NOT NULL O
 
 _MARKS = "SELECT erased_until, erased_number, opened, stored, fetched FROM owner, usage"
 
+_LOOK = "SELECT EXISTS (SELECT FROM bucket) AS has_buckets, (SELECT number FROM version) AS version"
+
 _ADD_BUCKETS = """
 WITH given AS (
          SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::bytea[])
@@ -59,7 +61,9 @@ async def take_in(connections: Connections, kept: AsyncIterator[Kept]) -> None:
     """Add what another store gave out; raises :class:`~onion_rdv.errors.StoreError` where there are buckets."""
     buckets: list[KeptBucket] = []
     async with connections.transaction() as connection:  # one for all, so that no part is left of what fails
-        if await connection.fetchval("SELECT EXISTS (SELECT FROM bucket)"):
+        found = await connection.fetchrow(_LOOK)
+        tables.check_version(found)
+        if found["has_buckets"]:
             raise not_empty()
         async for one in kept:
             if isinstance(one, KeptBucket):

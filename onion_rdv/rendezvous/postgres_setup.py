@@ -74,6 +74,8 @@ async def _take_up(connection: Connection, onion_key: bytes, name: str) -> None:
             hint="give each onion service a database of its own, or put its own key back",
         )
     if version < SCHEMA_VERSION:
+        # Older servers may be running: they have looked at the version and still write by it, or have to look anew.
+        await connection.execute("LOCK TABLE version IN ACCESS EXCLUSIVE MODE")
         await connection.execute("SET LOCAL statement_timeout = 0")  # there may be much to do, and nobody waits
     for step in range(version, SCHEMA_VERSION):
         if step not in MIGRATIONS:

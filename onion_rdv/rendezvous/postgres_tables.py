@@ -2,6 +2,9 @@
 
 Whoever places entries takes the lock first (:func:`lock`), in a transaction. Its statements then see all that was
 committed by those who had the lock before, since each sees what was committed when it began.
+
+Each transaction that writes looks at the tables' version in a statement that it needs anyway: a newer server may have
+migrated them while this one was running. From that look to its end, nobody migrates them (``postgres_setup.py``).
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from onion_rdv.errors import StoreError
 from onion_rdv.protocol import BUCKET_SIZE, ENTRY_SIZE, BucketId
+from onion_rdv.rendezvous import postgres_setup
 from onion_rdv.rendezvous.rules import CEILING_SECONDS
 
 if TYPE_CHECKING:
@@ -24,12 +28,14 @@ if TYPE_CHECKING:
 # who had it before may have opened a bucket meanwhile.
 _LOCK = """
 WITH filling AS MATERIALIZED (SELECT * FROM filling FOR UPDATE)
-SELECT key, taken, mark, coalesce($1::float8, extract(epoch FROM clock_timestamp())::float8) AS now FROM filling
+SELECT key, taken, mark, coalesce($1::float8, extract(epoch FROM clock_timestamp())::float8) AS now,
+       (SELECT number FROM version) AS version
+FROM filling
 """
 
 _LOOK = """
 SELECT coalesce($1::float8, extract(epoch FROM clock_timestamp())::float8) AS now,
-       created_at AS opened, (SELECT min(created_at) FROM bucket) AS oldest
+       created_at AS opened, (SELECT min(created_at) FROM bucket) AS oldest, (SELECT number FROM version) AS version
 FROM filling
 """
 
@@ -72,15 +78,19 @@ WITH merged AS (UPDATE content SET entries = $2 WHERE key = $1),
 UPDATE filling SET key = NULL, created_at = NULL, number = NULL, taken = '\\x0000000000000000', mark = 0
 """
 
-_SET_LINK = "UPDATE bucket SET link = $2 WHERE key = $1 AND link IS NULL"
+_SET_LINK = "UPDATE bucket SET link = $2 WHERE key = $1 AND link IS NULL AND (SELECT number FROM version) = $3"
 
-_ADD_USAGE = "UPDATE usage SET opened = opened + $1, stored = stored + $2, fetched = fetched + $3"
+_ADD_USAGE = """
+UPDATE usage SET opened = opened + $1, stored = stored + $2, fetched = fetched + $3
+WHERE (SELECT number FROM version) = $4
+"""
 
 # Several servers may do this at once: each takes other buckets.
 _ERASE = """
 WITH old AS (
          SELECT key, created_at, number FROM bucket
          WHERE created_at <= $1 AND NOT EXISTS (SELECT FROM filling WHERE filling.key = bucket.key)
+         AND (SELECT number FROM version) = $3
          ORDER BY created_at LIMIT $2 FOR UPDATE OF bucket SKIP LOCKED
      ),
      contents AS (DELETE FROM content USING old WHERE content.key = old.key),
@@ -129,6 +139,7 @@ async def lock(connection: Connection, now: float | None) -> Locked:
     row = await connection.fetchrow(_LOCK, now)
     if row is None:
         raise damaged()
+    check_version(row)
     return Locked(row["key"], row["taken"], row["mark"], row["now"])
 
 
@@ -137,6 +148,7 @@ async def look(connection: Connection, now: float | None) -> tuple[float, int | 
     row = await connection.fetchrow(_LOOK, now)
     if row is None:
         raise damaged()
+    check_version(row)
     return row["now"], row["opened"], row["oldest"]
 
 
@@ -188,17 +200,17 @@ async def close(connection: Connection, filling: FillingBucket) -> None:
 
 async def set_link(connection: Connection, key: int, link: bytes) -> None:
     """Let a bucket be found under its link."""
-    await connection.execute(_SET_LINK, key, link)
+    await connection.execute(_SET_LINK, key, link, postgres_setup.SCHEMA_VERSION)
 
 
 async def add_usage(connection: Connection, stored: int, fetched: int, *, opened: int = 0) -> None:
     """Add to the totals; buckets are counted as they are opened."""
-    await connection.execute(_ADD_USAGE, opened, stored, fetched)
+    await connection.execute(_ADD_USAGE, opened, stored, fetched, postgres_setup.SCHEMA_VERSION)
 
 
 async def erase(connection: Connection, until: float, limit: int) -> int:
     """Erase the oldest buckets, at most ``limit``, that were opened in second ``until`` or earlier; give how many."""
-    return int(await connection.fetchval(_ERASE, int(until // 1), limit))
+    return int(await connection.fetchval(_ERASE, int(until // 1), limit, postgres_setup.SCHEMA_VERSION))
 
 
 async def totals(connection: Connection) -> dict[str, Any]:
@@ -214,6 +226,19 @@ def found_bucket(row: Mapping[str, Any]) -> FoundBucket:
     if len(content) != BUCKET_SIZE:
         raise damaged()
     return FoundBucket(row["key"], BucketId(row["created_at"], row["number"]), bytes(content), row["is_open"])
+
+
+def check_version(row: Mapping[str, Any]) -> None:
+    """Look at what a statement found as the tables' ``version``; raises :class:`~onion_rdv.errors.StoreError`."""
+    known = postgres_setup.SCHEMA_VERSION
+    if row["version"] is None or row["version"] < known:
+        raise damaged()
+    if row["version"] > known:
+        raise StoreError(
+            "the tables in PostgreSQL were changed by a newer onion-rdv, and this one stores nothing there any more"
+            f" (their schema is {row['version']}, this one knows {known})",
+            hint="upgrade this server to the version of the newest one",
+        )
 
 
 def damaged() -> StoreError:

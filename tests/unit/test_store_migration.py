@@ -11,11 +11,24 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
-from stores import ONION_KEY, START, Clock, OpenStore, an_entry, cheap_link, open_postgres, open_sqlite
+from stores import (
+    ONION_KEY,
+    START,
+    Clock,
+    OpenStore,
+    an_entry,
+    cheap_link,
+    hold_links,
+    open_postgres,
+    open_sqlite,
+    query,
+    until,
+)
 
 from onion_rdv.errors import StoreError
 from onion_rdv.protocol import BUCKET_ENTRIES, BucketId
-from onion_rdv.rendezvous import links, postgres_setup, sqlite_file
+from onion_rdv.rendezvous import links, postgres_connections, postgres_setup, postgres_tables, sqlite_file
+from onion_rdv.rendezvous.rules import DEFAULT_LIFETIME
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,3 +113,54 @@ async def test_both_are_really_changed(postgres: PostgresServer, tmp_path: Path,
     assert await connection.fetchval("SELECT motto FROM onion_rdv.owner") == "what was, stays"
     assert await connection.fetchval("SELECT number FROM onion_rdv.version") == 2
     await connection.close()
+
+
+async def all_rows(url: str) -> dict[str, list[object]]:
+    tables = ("version", "owner", "bucket", "content", "placed", "filling", "usage")
+    return {table: sorted(await query(url, f"SELECT * FROM {table}"), key=repr) for table in tables}  # noqa: S608
+
+
+async def test_a_server_whose_tables_a_newer_one_has_changed_writes_nothing_more(
+    database_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = await open_postgres(database_url, clock=clock)
+    await asyncio.gather(*(store.store(an_entry()) for _ in range(BUCKET_ENTRIES)))
+    go_on = hold_links(monkeypatch)
+    stored = await store.store(an_entry())
+    await store.fetch(cheap_link(BucketId(START, 0)))
+    await query(database_url, "UPDATE version SET number = 2 RETURNING number")
+    before = await all_rows(database_url)
+
+    with pytest.raises(StoreError, match="were changed by a newer onion-rdv") as refused:
+        await store.store(an_entry())
+    assert "upgrade this server" in refused.value.hint
+    go_on.set()
+    await store._links.settled()  # there is a link to write,
+    clock.now += DEFAULT_LIFETIME  # a bucket to close, and one to erase
+    looks = clock.looks
+    await until(lambda: clock.looks > looks + 5)
+    await store._erase(clock.now)  # as if it had looked a moment before
+    await store.close()  # there are sums to add
+    assert await all_rows(database_url) == before
+    assert before["bucket"][1] == (2, START, stored.bucket_id.number, None)
+    assert sum("were changed by a newer onion-rdv" in message for message in caplog.messages) == 1
+
+
+async def test_tables_are_not_migrated_under_a_server_that_writes(database_url: str, next_version: Become) -> None:
+    await (await open_postgres(database_url)).close()
+    writing = await asyncpg.connect(database_url, server_settings=postgres_connections._SESSION)
+    transaction = writing.transaction()
+    await transaction.start()
+    await postgres_tables.lock(writing, None)
+    next_version((ADD_A_COLUMN, SET_IT))
+    opening = asyncio.create_task(open_postgres(database_url))
+    async with asyncio.timeout(20):
+        while not await query(
+            database_url, "SELECT FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'"
+        ):
+            assert not opening.done()
+            await asyncio.sleep(0.01)
+    await transaction.commit()
+    await (await opening).close()
+    assert await query(database_url, "SELECT number, motto FROM version, owner") == [(2, "what was, stays")]
+    await writing.close()
