@@ -72,6 +72,17 @@ def check(uid: int | None, where: str, *, option: str) -> None:
     raise PortNotUsed(detail, hint=f"if it is tor's, name it with {option}")
 
 
+def check_peer(connected: socket.socket, where: str, *, option: str) -> None:
+    """Do what :func:`check` does for a connected socket of ours.
+
+    The usual Unix sockets are in directories that only root can make. So one is used, too, where a user namespace
+    hides whose it is: a service with ``PrivateUsers=`` sees no other user than itself and root.
+    """
+    uid = of_peer(connected)
+    if connected.family != socket.AF_UNIX or uid is None or users.is_seen(uid):
+        check(uid, where, option=option)
+
+
 def tell(error: PortNotUsed) -> None:
     """Have the person told that a port was passed over, and why."""
     _LOGGER.warning("%s; %s", error.message, error.hint)

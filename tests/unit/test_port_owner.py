@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import socket
+import sys
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
 from functools import partial
 from types import SimpleNamespace
@@ -181,6 +182,34 @@ async def test_a_control_socket_in_the_file_system(tmp_path: Path, uid: int) -> 
             if found is not None:
                 await found.close()
     assert bool(port.received) is (uid == 0)
+
+
+_FIND = """
+import asyncio, sys
+from onion_rdv.tor import control
+async def find():
+    found = await control.find([sys.argv[1]])
+    if found is not None:
+        await found.close()
+    print(found is not None)
+asyncio.run(find())
+"""
+
+
+@needs_root
+async def test_a_control_socket_whose_owner_a_user_namespace_hides(tmp_path: Path) -> None:
+    path, port = tmp_path / "control", FakeControlPort(replies=IMPOSTOR)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        with acting_as(1):
+            server = await asyncio.start_unix_server(port._serve, sock=listener)
+        async with server:
+            child = await asyncio.create_subprocess_exec(
+                *("unshare", "--user", "--map-root-user", sys.executable, "-c", _FIND, f"unix:{path}"),
+                stdout=asyncio.subprocess.PIPE,
+            )
+            said, _ = await child.communicate()
+    assert said == b"True\n", "as a service with PrivateUsers= finds it"
 
 
 @needs_root

@@ -55,7 +55,7 @@ class _Socket(stem.socket.ControlSocket):  # type: ignore[misc]  # stem is untyp
             raise stem.SocketError(error) from error
         if self._checked:
             try:
-                owner.check(owner.of_peer(opened), str(self._address), option=_OPTION)
+                owner.check_peer(opened, str(self._address), option=_OPTION)
             except BaseException:
                 opened.close()
                 raise
