@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from smp_server import Running
 
+    from onion_rdv.smp.server.queues import Sent
+
 KEY = PrivateKey(Kind.X25519, bytes(range(32)))
 
 
@@ -500,6 +502,31 @@ async def test_stopping_answers_what_has_come_and_closes(tmp_path: Path) -> None
         assert await ended(*arriving) == b""
         assert not server.path.exists()
         await server.face.stop()
+
+
+async def test_stopping_sends_the_answers_to_what_is_being_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path) as server:
+        client = await server.connect()
+        queue = await TestQueue.make(client, subscribe=False)
+        send, sending, may_go_on = server.store.send, asyncio.Event(), asyncio.Event()
+
+        async def slow(*what: Any) -> Sent:
+            sending.set()
+            await may_go_on.wait()
+            return await send(*what)
+
+        monkeypatch.setattr(server.store, "send", slow)
+        client.say(client.transmission(Send(b"under way"), queue.ids.sender_id))
+        await sending.wait()
+        stopping = asyncio.create_task(server.face.stop())
+        await asyncio.sleep(0)
+        may_go_on.set()
+        assert (await client.hear())[1] == Ok()
+        await stopping
+        assert await client.is_closed()
+        await client.close()
 
 
 async def test_a_client_that_vanishes_in_the_middle_of_everything(server: Running) -> None:

@@ -44,7 +44,8 @@ class BlockStream(asyncio.Protocol):
         self._received = bytearray()
         self._reader: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
-        self._is_over = False
+        self._is_over = False  # nothing more is read
+        self._is_lost = False  # nor sent
 
     @classmethod
     async def accept(cls, raw: asyncio.Transport, context: ssl.SSLContext, patience: float) -> BlockStream:
@@ -95,7 +96,7 @@ class BlockStream(asyncio.Protocol):
 
     def write(self, block: bytes) -> None:
         """Send a block, now or when the other side takes it."""
-        if not self._is_over:
+        if not self._is_lost:
             self._transport.write(block)
 
     async def drain(self, patience: float) -> None:
@@ -105,7 +106,10 @@ class BlockStream(asyncio.Protocol):
                 await asyncio.shield(self._drained)
 
     def finish(self) -> None:
-        """Read nothing more: the reader is told that this is the end when it comes back for more."""
+        """Read nothing more: the reader is told that this is the end when it comes back for more.
+
+        What is being answered can still be sent.
+        """
         self._is_over = True
         self._received.clear()
         self._wake()
@@ -132,13 +136,13 @@ class BlockStream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Let whoever waits know."""
-        self._is_over = True
+        self._is_over = self._is_lost = True
         self._wake()
         self.resume_writing()
 
     def pause_writing(self) -> None:
         """Note that too much waits to be sent."""
-        if not self._is_over:
+        if not self._is_lost:
             self._drained = asyncio.get_running_loop().create_future()
 
     def resume_writing(self) -> None:
