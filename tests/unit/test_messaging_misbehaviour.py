@@ -22,7 +22,7 @@ from onion_rdv.errors import SettingsError
 from onion_rdv.smp.server import certificates
 from onion_rdv.smp.server.conversation import Conversation
 from onion_rdv.smp.wire.blocks import BLOCK_SIZE, PlainBlocks
-from onion_rdv.smp.wire.commands import Ping, Que, Send
+from onion_rdv.smp.wire.commands import New, Ping, Que, Send
 from onion_rdv.smp.wire.hello import ClientHello, ServerHello
 from onion_rdv.smp.wire.keys import Kind, PrivateKey
 from onion_rdv.smp.wire.replies import Err, Msg, Ok, Pong
@@ -477,6 +477,19 @@ async def test_a_leaf_that_cannot_be_renewed_is_said_and_the_server_goes_on(
         assert "for a test; none" in caplog.messages[0]
         await server.is_well()
     caplog.clear()
+
+
+async def test_little_is_remembered_of_who_shows_many_keys(tmp_path: Path) -> None:
+    async with running(tmp_path, password=b"unknown to them") as server:
+        client = await server.connect()
+        for _ in range(300):
+            key = PrivateKey(Kind.X25519, secrets.token_bytes(32))
+            assert await client.ask(New(key.public, key.public), key=key) == Err("AUTH")
+        (connection,) = server.face._connections
+        remembered = connection._conversation._queues._doorkeeper._box_keys
+        assert 0 < len(remembered) <= 64
+        assert await client.ask(New(key.public, key.public, password=b"unknown to them"), key=key) != Err("AUTH")
+        await client.close()
 
 
 # The end
