@@ -24,12 +24,37 @@ if TYPE_CHECKING:
     from onion_rdv.tor.socks import SocksPort
 
 
+_MOST_OF_A_REPLY = 2**20
+"""Bytes of a reply that are taken, some sixty times what one has: a head or a chunk's framing may have no end."""
+
+
+class _Reading(ResponseHandler):
+    """aiohttp's reader of replies, which hangs up on a server that says too much."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._left = _MOST_OF_A_REPLY
+
+    @property
+    def has_had_enough(self) -> bool:
+        """Whether that has happened."""
+        return self._left < 0
+
+    def data_received(self, data: bytes) -> None:
+        self._left -= len(data)
+        if not self.has_had_enough:
+            super().data_received(data)
+        elif self.transport is not None:
+            self.transport.abort()
+
+
 class _Connector(ProxyConnector):
     """aiohttp-socks's connector, for which one stream through the SOCKS port is open already; there is no other."""
 
     def __init__(self, socks: SocksPort, stream: Stream) -> None:
         super().__init__(socks.host, socks.port, rdns=True)
         self._stream: Stream | None = stream
+        self.reading = _Reading(self._loop)
 
     async def _connect_via_proxy(  # the place that aiohttp-socks has for each kind of way through a proxy
         self,
@@ -42,7 +67,7 @@ class _Connector(ProxyConnector):
         if stream is None:
             raise ReplyLost("the stream ended before there was a reply")
         reader, writer = stream
-        protocol = ResponseHandler(self._loop)
+        protocol = self.reading
         writer.transport.set_protocol(protocol)
         protocol.connection_made(writer.transport)
         reader.feed_eof()  # what came before anything was asked for is all that it has now
@@ -59,9 +84,10 @@ async def post(
     Gives up where nothing arrives for ``silence`` seconds. The stream is not ended. Raises
     :class:`~onion_rdv.errors.ReplyLost` and :class:`~onion_rdv.errors.MalformedReply`.
     """
+    connector = _Connector(socks, stream)
     try:
         async with (
-            _session(_Connector(socks, stream), silence) as session,
+            _session(connector, silence) as session,
             session.post(
                 url, data=body, headers={"Content-Type": "application/octet-stream"}, allow_redirects=False
             ) as reply,
@@ -71,12 +97,18 @@ async def post(
         raise ReplyLost("the stream went silent before there was a reply") from None
     except TimeoutError:
         raise
-    except (aiohttp.ClientResponseError, aiohttp.ClientPayloadError, aiohttp.InvalidURL) as error:
-        if isinstance(error.__cause__, ContentLengthError):  # streams break off without anybody's ill will too
-            raise ReplyLost("the stream ended in the middle of the reply") from None
-        raise MalformedReply("it is not HTTP as the protocol wants it") from None
-    except (aiohttp.ClientError, OSError):
-        raise ReplyLost("the stream ended before there was a reply") from None
+    except (aiohttp.ClientError, OSError) as error:
+        raise _fault(error, is_too_long=connector.reading.has_had_enough) from None
+
+
+def _fault(error: Exception, *, is_too_long: bool) -> MalformedReply | ReplyLost:
+    if is_too_long:
+        return MalformedReply("it is far longer than any reply")
+    if not isinstance(error, aiohttp.ClientResponseError | aiohttp.ClientPayloadError | aiohttp.InvalidURL):
+        return ReplyLost("the stream ended before there was a reply")
+    if isinstance(error.__cause__, ContentLengthError):  # streams break off without anybody's ill will too
+        return ReplyLost("the stream ended in the middle of the reply")
+    return MalformedReply("it is not HTTP as the protocol wants it")
 
 
 def _session(connector: _Connector, silence: float | None) -> aiohttp.ClientSession:

@@ -11,6 +11,7 @@ import gzip
 import itertools
 import json
 import secrets
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -36,14 +37,16 @@ CLEAR_SCREEN = "\x1b[2J\x1b]0;EVIL\x07\x9bEVIL\u202e"
 
 _HEAD_END = b"\r\n\r\n"
 _TRICKLE = 0.05  # seconds from one byte to the next: never slow enough for a time-out of its own
-_FLOOD = b"EVIL" * 16_384
+_FLOOD = b"EVIL" * 4096
+_SENDING = 4096  # bytes for what waits here to be sent, so that hardly any of what is counted does
 
 
 @dataclass
 class LyingServer:
     """Answers with ``stored`` to stores and with ``fetched`` to fetches, each made of what ``honest`` would answer.
 
-    ``requests`` are the requests, head and body; ``taken`` is how many bytes clients have taken at most of one reply.
+    ``requests`` are the requests, head and body; ``taken`` is how many bytes of one reply clients have taken at most,
+    with what their machine has taken for them, and the few KiB that may wait here.
     """
 
     honest: Callable[[str, bytes], bytes]
@@ -53,6 +56,8 @@ class LyingServer:
     taken: int = 0
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.set_write_buffer_limits(0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SENDING)
         head = await reader.readuntil(_HEAD_END)
         body = await reader.readexactly(ENTRY_SIZE)
         self.requests.append(head + body)
@@ -258,7 +263,7 @@ def trickled_chunks(reply: bytes) -> Iterator[bytes | float]:
 def endless_chunks(reply: bytes) -> Iterator[bytes]:
     """Never come to the last chunk."""
     yield _chunked_head(reply)
-    yield from itertools.repeat(b"10000\r\n" + _FLOOD + b"\r\n")
+    yield from itertools.repeat(b"%x\r\n" % len(_FLOOD) + _FLOOD + b"\r\n")
 
 
 def endless_chunk_size(reply: bytes) -> Iterator[bytes]:

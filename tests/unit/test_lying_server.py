@@ -43,6 +43,11 @@ MUCH_LATER = 30.0
 IN_LITTLE_MEMORY = ("prlimit", f"--as={2**30}")
 """What runs a command that may have no more than 1 GiB of addresses, most of them never used."""
 
+READ_AT_ONCE = 2**19
+"""Bytes that a command and its machine take of a reply before it has looked at that: three times what was seen."""
+READ_IN_ALL = 2 * 2**20
+"""Bytes that they take of what could still become a reply; a command gives up behind the first half of these."""
+
 BROKEN, LOST, UNCHECKED = 7, 4, 6
 
 
@@ -62,6 +67,7 @@ class Case:
 
 
 NOT_HTTP = "it is not HTTP as the protocol wants it"
+TOO_LONG = "it is far longer than any reply"
 NO_REPLY = f"no reply within {SHORT:.0f} seconds"
 
 ABOUT_THE_BUCKET = [
@@ -113,11 +119,11 @@ ABOUT_ANYTHING_ELSE = [
     Case("endless status line", lies.endless_line, BROKEN, NOT_HTTP),
     Case("endless field", lies.endless_field, BROKEN, NOT_HTTP),
     Case("endless fields", lies.endless_fields, BROKEN, NOT_HTTP),
-    Case("endless interim replies", lies.endless_interim, LOST, NO_REPLY),
+    Case("endless interim replies", lies.endless_interim, BROKEN, TOO_LONG),
     Case("trickled head", lies.trickled_head, LOST, NO_REPLY),
     Case("trickled body", lies.trickled_body, LOST, NO_REPLY),
     Case("endless chunks", lies.endless_chunks, BROKEN, "its body has 16397 bytes"),
-    Case("endless chunk size", lies.endless_chunk_size, LOST, NO_REPLY),
+    Case("endless chunk size", lies.endless_chunk_size, BROKEN, TOO_LONG),
     Case("impossible chunk", lies.impossible_chunk, BROKEN, NOT_HTTP),
     Case("asked for a password", lies.wants_a_password(401), BROKEN, "its status is 401"),
     Case("another protocol", lies.upgrade, BROKEN, "its body has 0 bytes"),
@@ -195,6 +201,7 @@ class Meeting:
             fields = request[: request.index(b"\r\n\r\n")].split(b"\r\n")[1:]
             assert [field.partition(b":")[0] for field in fields] == [b"Host", b"Content-Type", b"Content-Length"]
         assert all(character.isprintable() or character == "\n" for character in told)
+        assert self.liar.taken < (READ_IN_ALL if TOO_LONG in told else READ_AT_ONCE)
         assert "EVIL" not in told.upper()
         assert len(told) < 2000
 
