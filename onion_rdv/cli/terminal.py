@@ -28,14 +28,17 @@ _BAR_CELLS = 24
 
 
 def emit(text: str) -> None:
-    """Print a result."""
-    click.echo(text)
+    """Print a result; in UTF-8 where the encoding of stdout lacks a character, for nothing of it may be lost."""
+    try:
+        click.echo(text)
+    except UnicodeEncodeError:  # raised before anything was written
+        click.echo(text.encode())
 
 
 def emit_json(result: dict[str, Any]) -> None:
     """Print a result for programs: one JSON object on one line, with escapes where a terminal might act on it."""
     text = json.dumps(result, ensure_ascii=False)
-    click.echo("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text))
+    emit("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text))
 
 
 def say(text: str = "", priority: Priority = Priority.INFO) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -28,6 +30,26 @@ def test_errors_are_two_lines(capsys: pytest.CaptureFixture[str]) -> None:
         "hint: it is a private server: ask its operator for access, and give what they send to onion-rdv auth add",
         "onion-rdv: something went wrong inside onion-rdv: no hint",
     ]
+
+
+def test_a_result_is_not_lost_where_stdout_has_no_such_characters(tmp_path: Path) -> None:
+    program = (
+        "from onion_rdv.cli.terminal import *\n"
+        "emit('https://example.org/é')\n"
+        "emit('https://example.org/世')\n"
+        "emit_json({'link': 'https://example.org/世\x1b'})\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment(tmp_path, PYTHONIOENCODING="latin-1"),
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=60,
+    )
+    latin, link, line = done.stdout.splitlines()
+    assert latin.decode("latin-1") == "https://example.org/é"
+    assert link.decode() == "https://example.org/世"
+    assert json.loads(line) == {"link": "https://example.org/世\x1b"}
 
 
 def test_control_characters_are_shown_and_not_obeyed() -> None:
