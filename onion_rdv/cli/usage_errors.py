@@ -36,9 +36,11 @@ def as_usage_error(error: click.ClickException) -> UsageError:
 def _what_is_wrong(error: click.ClickException, context: click.Context | None) -> str:
     if error.message.startswith(_TOO_MANY):
         return "there are more arguments than this command takes"
+    commands = context.command.list_commands(context) if context and isinstance(context.command, click.Group) else []
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return f"a command is missing: there are {', '.join(commands[:-1])} and {commands[-1]}"
     if error.message.startswith(_NO_COMMAND):
-        names = context.command.list_commands(context) if context and isinstance(context.command, click.Group) else []
-        return "there is no such command" + _meant(getattr(error, "command_name", ""), names)
+        return "there is no such command" + _meant(getattr(error, "command_name", ""), commands)
     if isinstance(error, click.NoSuchOption):
         names = [name for one in context.command.get_params(context) for name in one.opts] if context else []
         return "there is no such option" + _meant(error.option_name, names)

@@ -12,6 +12,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from file_limits import no_file_larger_than
 
 from onion_rdv.errors import IdentityUnusable, SettingsError, StoreError
@@ -175,6 +181,18 @@ def test_a_damaged_identity_is_left_as_it_is(tmp_path: Path, content: bytes) -> 
     with pytest.raises(IdentityUnusable, match="damaged") as caught:
         load_identity(tmp_path)
     assert "backup" in caught.value.hint
+    assert path.read_bytes() == content
+
+
+def test_an_identity_under_a_password_is_left_as_it_is(tmp_path: Path) -> None:
+    load_identity(tmp_path)
+    path = tmp_path / IDENTITY_FILE
+    key = load_pem_private_key(path.read_bytes(), None)
+    sealed = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"password"))
+    content = sealed + b"".join(path.read_bytes().partition(b"-----BEGIN CERTIFICATE")[1:])
+    path.write_bytes(content)
+    with pytest.raises(IdentityUnusable, match="damaged, or of another kind"):
+        load_identity(tmp_path)
     assert path.read_bytes() == content
 
 

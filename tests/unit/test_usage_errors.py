@@ -78,6 +78,14 @@ def secret(request: pytest.FixtureRequest, canaries: Canaries) -> str:
     return made
 
 
+def test_a_group_says_which_commands_it_has(canaries: Canaries, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(["auth"], canaries, capsys)
+    assert said.splitlines() == [
+        "onion-rdv: wrong usage: a command is missing: there are add, list and remove",
+        "hint: see onion-rdv auth --help",
+    ]
+
+
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 def test_what_is_too_much(
     path: tuple[str, ...], secret: str, canaries: Canaries, capsys: pytest.CaptureFixture[str]

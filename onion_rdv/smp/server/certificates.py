@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -44,6 +44,9 @@ _BEGIN: Final = datetime(2020, 1, 1, tzinfo=UTC)  # the same for every server: n
 _LEAF_LIFETIME: Final = timedelta(days=365)
 _LEAF_RENEWAL: Final = timedelta(days=30)
 _CLOCK_SKEW: Final = timedelta(days=2)
+
+_NOT_OURS: Final = (ValueError, TypeError, UnsupportedAlgorithm)
+"""What reading a file can raise that is damaged, sealed with a password, or with keys of a kind that is not known."""
 
 _HINT: Final = "look at its directory's permissions"
 
@@ -123,7 +126,7 @@ def _read_identity(path: Path) -> Identity:
         key = load_pem_private_key(content, None)
         certificate = x509.load_pem_x509_certificate(content)
         fits = certificate.public_key() == key.public_key()
-    except ValueError:
+    except _NOT_OURS:
         fits = False
     if not fits or not isinstance(key, Ed25519PrivateKey):
         raise IdentityUnusable(f"{path} is damaged, or of another kind")
@@ -165,7 +168,7 @@ def _read_leaf(path: Path, identity: Identity) -> Leaf | None:
         if not isinstance(key, Ed25519PrivateKey) or certificate.public_key() != key.public_key():
             return None
         return Leaf(path, key, certificate, identity.certificate)
-    except (ValueError, TypeError, InvalidSignature, ssl.SSLError):
+    except (*_NOT_OURS, InvalidSignature, ssl.SSLError):
         return None
 
 
