@@ -10,6 +10,7 @@ import termios
 
 _WHERE_IS_THE_CURSOR = b"\x1b[6n"
 _AT_THE_TOP = b"\x1b[1;1R"
+_PATIENCE = 150
 
 
 async def at_a_terminal(command: list[str], answers: list[tuple[str, str]], env: dict[str, str]) -> tuple[int, str]:
@@ -27,7 +28,7 @@ async def at_a_terminal(command: list[str], answers: list[tuple[str, str]], env:
     decoder = codecs.getincrementaldecoder("utf-8")()  # a character may come in two pieces
     typed_at = 0
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(_PATIENCE):
             while True:
                 try:
                     data = os.read(ours, 65536)

@@ -114,7 +114,7 @@ async def look_at_a_messaging_server(run: Traced, servers: Servers) -> None:
 
 
 async def look_elsewhere(run: Traced) -> None:
-    accepted = await hand_over(run, ELSEWHERE, "--timeout", "10")
+    accepted = await hand_over(run, ELSEWHERE, "--timeout", "45")
     assert "messaging server smp.invalid" in accepted.stderr, "it was asked"
 
 

@@ -111,7 +111,7 @@ async def test_use(network: Network, tmp_path: Path) -> None:
         lines = screen.splitlines()
         invite = next(line for line in lines if line.startswith("rdv://"))
         passphrase = next(line for line in lines if line.startswith("passphrase: ")).split(": ")[1]
-        env["ONION_RDV_TIMEOUT"] = "15"
+        env["ONION_RDV_TIMEOUT"] = "45"  # no less, so that a circuit that fails is replaced
         typed = [("invite: ", invite), ("passphrase: ", passphrase)]
         code, screen = await at_a_terminal([*COMMAND, *accept], typed, env)
         assert code == 0, screen

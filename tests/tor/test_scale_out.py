@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from postgres_server import PostgresServer
 
-pytestmark = pytest.mark.timeout(480)  # two minutes where nothing else runs, of which Onionbalance waits one
+# Two minutes where nothing else runs, of which Onionbalance waits one; and chance may want many tries of ten seconds.
+pytestmark = pytest.mark.timeout(1200)
 
 LINK = "simplex:/i#abcdefghijklmnopqrstuvwxyz012345/ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopq?h=smp.invalid"
 PASSPHRASE = "correct horse battery staple"

@@ -127,7 +127,7 @@ async def test_while_two_people_talk(env: dict[str, str], network: Network, tmp_
     assert GONE in begun.stderr
 
     async with doomed(network, tmp_path) as tor:
-        env |= {"ONION_RDV_SOCKS": tor.socks, "ONION_RDV_TIMEOUT": "10"}
+        env |= {"ONION_RDV_SOCKS": tor.socks, "ONION_RDV_TIMEOUT": "45"}
         async with TalkProcess.running("--one-channel", env=env, wrapper=tor.recorder()) as one:
             offered_talk = await one.hears_of("invite")
             async with TalkProcess.running(offered_talk["invite"], env=env, wrapper=tor.recorder()) as other:
