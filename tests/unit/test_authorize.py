@@ -203,7 +203,7 @@ async def test_what_tor_cannot_be_told_is_not_kept(tmp_path: Path, tor: OfflineT
     way = way_of("directory", tmp_path)
     altered: dict[bytes, bytes] = {}
     before = OlderTor(tor.control, altered=altered)
-    onion = OnionService(way, lambda: connect(before.address), timeout=0.5)
+    onion = OnionService(way, lambda: connect(before.address), timeout=20)
     async with before.serving(), await connect(before.address) as control:
         await way.provide(control)
         onion._control = control

@@ -95,8 +95,10 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
 
 
 @asynccontextmanager
-async def face_of(store: SqliteStore, path: Path, limits: CircuitLimits) -> AsyncIterator[WebFace]:
-    face = WebFace(store, circuits=limits, request_timeout=0.4)
+async def face_of(
+    store: SqliteStore, path: Path, limits: CircuitLimits, request_timeout: float = 60
+) -> AsyncIterator[WebFace]:
+    face = WebFace(store, circuits=limits, request_timeout=request_timeout)
     await face.start(path, 0o600)
     try:
         yield face
@@ -144,10 +146,11 @@ async def test_the_line_comes_in_pieces_or_not_at_all(
                 await asyncio.sleep(0)
             assert problem_in(await client.reply()) is Problem.BUCKET_UNKNOWN
         assert problem_in(await ask(path, post())) is Problem.MALFORMED
-        assert await ask(path, proxy_line.write(7)[:20]) == b"", "who is slow is cut off"
-        assert await ask(path, proxy_line.write(7)) == b""
         async with Client(path) as leaving:
             leaving.say(proxy_line.write(7)[:20])
+    async with face_of(store, path, CircuitLimits(16), request_timeout=0.4):
+        assert await ask(path, proxy_line.write(7)[:20]) == b"", "who is slow is cut off"
+        assert await ask(path, proxy_line.write(7)) == b""
     assert caplog.text == ""
 
 

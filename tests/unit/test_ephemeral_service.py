@@ -36,7 +36,7 @@ def tor(tmp_path: Path) -> Iterator[OfflineTor]:
 async def test_tor_without_network(tmp_path: Path, tor: OfflineTor) -> None:
     states: list[str] = []
     way = EphemeralService(TARGET, tmp_path / "key")
-    service = OnionService(way, lambda: connect(tor.control), on_state=states.append, timeout=0.5)
+    service = OnionService(way, lambda: connect(tor.control), on_state=states.append, timeout=2)
     with pytest.raises(RuntimeError, match="has not been published yet"):
         _ = service.address
     with pytest.raises(ServiceNotPublished, match=r"tor has come to 0 % of its start \(starting\)"):

@@ -140,7 +140,9 @@ class Asking:
         self._connection.sendall(head.encode() + body)
         reply = bytearray()
         while len(reply) < BUCKET_SIZE:  # a head alone is shorter, and a reply never comes in parts that end there
-            reply += self._connection.recv(2 * BUCKET_SIZE)
+            piece = self._connection.recv(2 * BUCKET_SIZE)
+            assert piece, "the server has ended the connection"
+            reply += piece
         return bytes(reply)
 
     def store(self) -> BucketId:

@@ -133,7 +133,7 @@ async def test_a_directory_that_never_answers(monkeypatch: pytest.MonkeyPatch) -
 )
 async def test_the_time_is_over(port: FakeControlPort, said: str) -> None:
     with pytest.raises(ServiceNotPublished, match=said):
-        await publish_at(port)
+        await publish_at(port, timeout=2 if "directories" in said else 0.5)
 
 
 async def test_a_service_that_was_there_before_is_recognised() -> None:

@@ -158,7 +158,12 @@ async def test_a_store_that_a_newer_version_has_written_or_that_is_damaged(env: 
 @pytest.mark.skipif(FAKETIME is None, reason="libfaketime is not installed")
 async def test_a_clock_that_is_set_by_a_day(env: dict[str, str], state: Path, tmp_path: Path) -> None:
     offset = tmp_path / "offset"
-    offset.write_text("+0")
+
+    def set_clock(to: str) -> None:  # the file is read at every look at the clock, and must not be found empty
+        (tmp_path / "next").write_text(to)
+        (tmp_path / "next").replace(offset)
+
+    set_clock("+0")
     env = env | {
         "LD_PRELOAD": str(FAKETIME),
         "FAKETIME_TIMESTAMP_FILE": str(offset),
@@ -178,13 +183,13 @@ async def test_a_clock_that_is_set_by_a_day(env: dict[str, str], state: Path, tm
 
     async with serving_offline(state, env=env) as server:
         first = await store_and_look(server)
-        offset.write_text("-1d")
+        set_clock("-1d")
         await server.wait_for("the clock was set back by 86400 seconds")
         assert -DAY <= (await store_and_look(server)).created_at - first.created_at < 60 - DAY
-        offset.write_text("+1d")
+        set_clock("+1d")
         await server.wait_for("the clock was set forward by 172800 seconds")
         assert DAY <= (await store_and_look(server)).created_at - first.created_at < 60 + DAY
-    offset.write_text("-1d")
+    set_clock("-1d")
     async with serving_offline(state, env=env) as server:
         await server.wait_for("behind the one by which files in")
         await store_and_look(server)

@@ -211,7 +211,7 @@ async def test_a_hello_that_never_comes() -> None:
     async def wait(_: asyncio.StreamWriter) -> None:
         await asyncio.sleep(60)
 
-    await refused(SmpPeer(before_hello=wait), MessagingServerSilent, "no answer within", timeout=0.5)
+    await refused(SmpPeer(before_hello=wait), MessagingServerSilent, "no answer within", timeout=3)
 
 
 async def test_a_hello_that_is_cut_off() -> None:
@@ -249,7 +249,7 @@ async def test_a_server_that_does_not_answer() -> None:
     async def wait(_: Talk) -> None:
         await asyncio.sleep(60)
 
-    await refused(SmpPeer(then=wait), MessagingServerSilent, "no answer within", timeout=1)
+    await refused(SmpPeer(then=wait), MessagingServerSilent, "no answer within", timeout=3)
 
 
 async def test_a_block_that_is_cut_short() -> None:
