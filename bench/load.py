@@ -51,8 +51,11 @@ def _posts(path: str, starts_of_bodies: Sequence[bytes] = (b"",)) -> list[bytes]
     return [head + start + os.urandom(256 - len(start)) for start in starts]
 
 
+_GOOD = b"HTTP/1.1 20"
+
+
 class HttpExchange:
-    """Requests in turn; every reply must be as long as the first one."""
+    """Requests in turn; every reply must be a good one, and as long as the first: a refusal is as long, too."""
 
     def __init__(self, requests: Sequence[bytes]) -> None:
         self._requests = requests
@@ -69,6 +72,8 @@ class HttpExchange:
     def heard(self, data: memoryview) -> bytes:
         if not self._reply_size:
             self._reply_size = _reply_size(bytes(data))
+        elif not self._received and data[: len(_GOOD)] != _GOOD:
+            raise ValueError(f"not a good reply: {bytes(data[:64])!r}")
         self._received += len(data)
         if self._received < self._reply_size:
             return b""
@@ -81,7 +86,7 @@ class HttpExchange:
 
 def _reply_size(start: bytes) -> int:
     head, end, _ = start.partition(b"\r\n\r\n")
-    if not end or not head.startswith(b"HTTP/1.1 20"):
+    if not end or not head.startswith(_GOOD):
         raise ValueError(f"not a good reply: {head!r}")
     for line in head.split(b"\r\n")[1:]:
         name, _, value = line.partition(b":")
