@@ -1,7 +1,7 @@
 """The most that the store's file can do: one loop that commits groups of entries, with nobody who waits for them.
 
-Settings, statements and what is written are the store's own; there are no requests, no replies and no threads. Prints
-one JSON object as ``load.py`` does: ``answered`` entries in ``seconds``.
+Settings, statements, what is written and how often the log begins again are the store's own; there are no requests,
+no replies and no threads. Prints one JSON object as ``load.py`` does: ``answered`` entries in ``seconds``.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ def commit(file: StoreFile, filling: FillingBucket | None, entries: list[bytes])
             if not filling.room:
                 file.close_bucket()
                 filling = None
+    if file.is_log_long:
+        file.rewind()
     return filling
 
 

@@ -75,7 +75,7 @@ ROWS = (
     Beside(Thing(MESSAGES, FEW), MAILBOX, 2),
 )
 TOLD = (
-    Beside(Thing(COMMITS, FEW), BARE, 0),  # no store that is durable can be faster
+    Beside(Thing(COMMITS, FEW), BARE, 0),  # what the file could do with groups of that size
     Beside(Thing(FREE_STORES, FEW), BARE, 0),
     Beside(Thing(FREE_STORES, MANY), BARE, 0),
     Beside(Thing(FROM_FILE, FEW), BARE, 0),
