@@ -12,6 +12,8 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Self
 
+from harness import ended
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -42,14 +44,12 @@ def running(directory: Path, torrc: str) -> Iterator[subprocess.Popen[bytes]]:
     with (
         (directory / "log").open("wb") as log,
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log) as tor,
+        ended(tor),
     ):
-        try:
-            if tor.stdin is not None:
-                with tor.stdin:
-                    tor.stdin.write(f"DataDirectory {directory}\nLog notice stdout\n{torrc}".encode())
-            yield tor
-        finally:
-            tor.terminate()
+        if tor.stdin is not None:
+            with tor.stdin:
+                tor.stdin.write(f"DataDirectory {directory}\nLog notice stdout\n{torrc}".encode())
+        yield tor
 
 
 class Control:

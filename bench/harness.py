@@ -11,12 +11,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 BENCH = Path(__file__).parent
+
+GRACE = 10.0
+"""Seconds that a process has to end when it is asked to."""
 
 _Figure = TypeVar("_Figure")
 
@@ -30,22 +33,39 @@ def said_by(*command: str) -> str:
 
 
 @contextlib.contextmanager
+def ended(process: subprocess.Popen[Any]) -> Iterator[None]:
+    """Have a process end after the block: it is asked to, and killed where it has not done so after a while.
+
+    Whoever ends a block of ``Popen`` waits for ever for a process that does not.
+    """
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
 def server(*command: str | Path, ready: Callable[[], bool] | None = None) -> Iterator[int]:
     """Run a server, and give its process id; it is ready when ``ready`` says so, or when it prints a line."""
-    with subprocess.Popen(
-        list(map(str, command)),
-        stdout=subprocess.DEVNULL if ready else subprocess.PIPE,
-        stderr=subprocess.DEVNULL if ready else None,
-        text=True,
-    ) as process:
-        try:
-            if ready:
-                _wait(ready, process)
-            elif not process.stdout or not process.stdout.readline():
-                raise RuntimeError(f"{command[1]} did not start")
-            yield process.pid
-        finally:
-            process.terminate()
+    with (
+        subprocess.Popen(
+            list(map(str, command)),
+            stdout=subprocess.DEVNULL if ready else subprocess.PIPE,
+            stderr=subprocess.DEVNULL if ready else None,
+            text=True,
+        ) as process,
+        ended(process),
+    ):
+        if ready:
+            _wait(ready, process)
+        elif not process.stdout or not process.stdout.readline():
+            raise RuntimeError(f"{command[1]} did not start")
+        yield process.pid
 
 
 def _wait(ready: Callable[[], bool], process: subprocess.Popen[str]) -> None:

@@ -24,7 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import in_turn, ratios
+from harness import ended, in_turn, ratios
 from network import LINK, close_circuits, environment, private_network, published, serving
 from peers import bare_handler, find_twist, mailbox_server
 from rows import NOT_MEASURED, Measured, Row, alone
@@ -87,22 +87,22 @@ class Ways:
         tor = ["--tor", "--tor-control-port", f"tcp:{self._network.client_control}"]
         sending = [*common, "send", *tor, "--no-qr", "--hide-progress", "--text", "-"]
         pipe = subprocess.PIPE
-        with subprocess.Popen(
-            sending, env=self._environment, stdin=pipe, stdout=subprocess.DEVNULL, stderr=pipe, text=True
-        ) as sender:
+        with (
+            subprocess.Popen(
+                sending, env=self._environment, stdin=pipe, stdout=subprocess.DEVNULL, stderr=pipe, text=True
+            ) as sender,
+            ended(sender),
+        ):
             assert sender.stdin
             assert sender.stderr
-            try:
-                sender.stdin.write(LINK)
-                sender.stdin.close()
-                code = next((found[1] for line in sender.stderr if (found := _CODE.search(line))), None)
-                if code is None:
-                    raise RuntimeError("wormhole send has shown no code")
-                received = self._run([*common, "receive", *tor, "--hide-progress", "--only-text", code], "")
-                took = time.perf_counter() - begun
-                sender.stderr.read()
-            finally:
-                sender.terminate()
+            sender.stdin.write(LINK)
+            sender.stdin.close()
+            code = next((found[1] for line in sender.stderr if (found := _CODE.search(line))), None)
+            if code is None:
+                raise RuntimeError("wormhole send has shown no code")
+            received = self._run([*common, "receive", *tor, "--hide-progress", "--only-text", code], "")
+            took = time.perf_counter() - begun
+            sender.stderr.read()
         assert received.strip() == LINK
         return took
 

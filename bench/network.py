@@ -13,6 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness import ended
+
 from onion_rdv.tor import testnet
 from onion_rdv.tor.control import Control, connect
 from onion_rdv.tor.onion_service import EphemeralService, OnionService, ServiceSettings
@@ -64,13 +66,11 @@ def serving(network: Network, directory: Path, *options: str) -> Iterator[tuple[
     It keeps what it has in ``directory``.
     """
     command = [sys.executable, "-m", "onion_rdv", "serve", "--json", *options]
-    with subprocess.Popen(command, env=environment(network, directory), stdout=subprocess.PIPE, text=True) as process:
-        try:
-            if process.stdout is None or not (line := process.stdout.readline()):
-                raise RuntimeError("the rendezvous server did not start")
-            yield json.loads(line)["server"], process.pid
-        finally:
-            process.terminate()
+    env = environment(network, directory)
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process, ended(process):
+        if process.stdout is None or not (line := process.stdout.readline()):
+            raise RuntimeError("the rendezvous server did not start")
+        yield json.loads(line)["server"], process.pid
 
 
 def close_circuits(network: Network, rest: float) -> None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from bare_network import bare_network
 from bare_tor import SERVICE_TORRC, Control, running
-from harness import in_turn
+from harness import ended, in_turn
 from introductions import FAILURES, answering, fetch
 from network import environment, lone_environment, private_network
 from rows import Measured, Row, alone
@@ -49,13 +49,13 @@ def _serve(env: Mapping[str, str], *options: str | Path) -> float:
     """Give the seconds from the start of ``onion-rdv serve`` to the address that it prints once it is published."""
     begun = time.perf_counter()
     command = [*_ONION_RDV, "serve", *map(str, options)]
-    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
-        try:
-            if process.stdout is None or not process.stdout.readline():
-                raise RuntimeError("the rendezvous server did not start")
-            return time.perf_counter() - begun
-        finally:
-            process.terminate()
+    with (
+        subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process,
+        ended(process),
+    ):
+        if process.stdout is None or not process.stdout.readline():
+            raise RuntimeError("the rendezvous server did not start")
+        return time.perf_counter() - begun
 
 
 def serve_with_own_tor(network: Network) -> float:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from contender import Rendezvous
-from harness import BENCH, answers, exact_seconds, in_turn, server
+from harness import BENCH, answers, ended, exact_seconds, in_turn, server
 from rendezvous import ONION_KEY
 from rows import NOT_MEASURED, Curve, Measured, Row, alone
 
@@ -168,11 +168,11 @@ def reunion() -> Iterator[Reunion | str]:
     else:
         command = [_ENVIRONMENT / "python", BENCH / "reunion_crowd.py"]
         direct = {**os.environ, "no_proxy": "*"}
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=direct) as crowd:
-            try:
-                yield Reunion(crowd)
-            finally:
-                crowd.terminate()
+        with (
+            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=direct) as crowd,
+            ended(crowd),
+        ):
+            yield Reunion(crowd)
 
 
 def measure(rounds: int = 5) -> Measured:

@@ -1,11 +1,14 @@
-"""What asks servers for the measurements: only what was done for it is an answer."""
+"""What runs servers for the measurements and asks them: only what was done is an answer, and all of them end."""
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from harness import server
 from load import HttpExchange
 from unlimited import lift_ceiling
 
@@ -40,3 +43,12 @@ def test_the_ceiling_is_lifted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert shipped.rules.ceiling != NO_CEILING
     lift_ceiling()
     assert shipped.rules.ceiling == NO_CEILING
+
+
+def test_a_server_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.GRACE", 0.1)
+    stubborn = "import signal; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); signal.pause()"
+    with server(sys.executable, "-c", stubborn) as process:
+        pass
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
