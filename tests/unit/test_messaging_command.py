@@ -40,7 +40,7 @@ async def test_passwords_that_fit_into_no_address(password: str, env: dict[str, 
 async def test_a_password_file_that_is_not_there(env: dict[str, str]) -> None:
     result = await onion_rdv("messaging", "serve", "--password-file", "/nonexistent", env=env)
     assert (result.code, result.stdout) == (2, "")
-    assert "'/nonexistent' does not exist" in result.stderr
+    assert "'--password-file': it does not exist" in result.stderr
 
 
 async def test_a_damaged_identity_is_left_as_it_is(env: dict[str, str], tmp_path: Path) -> None:
