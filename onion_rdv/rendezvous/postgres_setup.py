@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import resources
 from typing import TYPE_CHECKING
 
+import asyncpg
+
 from onion_rdv.errors import StoreError
 from onion_rdv.rendezvous.postgres_connections import SCHEMA
 
@@ -20,6 +22,9 @@ MIGRATIONS: Mapping[int, Sequence[str]] = {}
 _MIGRATION_PATIENCE = 3600.0
 """Seconds for one statement of a migration."""
 
+_ATTEMPTS = 8
+"""How often the tables are locked anew before a migration is given up."""
+
 _LOCK = 0x52445631  # "RDV1": of all advisory locks in the database, ours
 
 _LOOK = """
@@ -27,6 +32,11 @@ SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1) AS has_schema,
        to_regclass($1 || '.version') IS NOT NULL AS is_ours,
        current_setting('fsync', true) AS fsync
 """
+
+# Whoever places entries has `filling` before the other tables, and is out of them when it is ours; nobody who only
+# reads waits for it. Those who read, link or erase have `bucket` before the others.
+_STOP_STORES = "LOCK TABLE filling IN EXCLUSIVE MODE"
+_STOP_ALL = "LOCK TABLE bucket, content, placed, filling, owner, usage, version IN ACCESS EXCLUSIVE MODE"
 
 
 async def set_up(connections: Connections, onion_key: bytes) -> None:
@@ -74,8 +84,7 @@ async def _take_up(connection: Connection, onion_key: bytes, name: str) -> None:
             hint="give each onion service a database of its own, or put its own key back",
         )
     if version < SCHEMA_VERSION:
-        # Older servers may be running: they have looked at the version and still write by it, or have to look anew.
-        await connection.execute("LOCK TABLE version IN ACCESS EXCLUSIVE MODE")
+        await _lock_tables(connection)
         await connection.execute("SET LOCAL statement_timeout = 0")  # there may be much to do, and nobody waits
     for step in range(version, SCHEMA_VERSION):
         if step not in MIGRATIONS:
@@ -86,3 +95,23 @@ async def _take_up(connection: Connection, onion_key: bytes, name: str) -> None:
         for statement in MIGRATIONS[step]:
             await connection.execute(statement, timeout=_MIGRATION_PATIENCE)
         await connection.execute("UPDATE version SET number = $1", step + 1)
+
+
+async def _lock_tables(connection: Connection) -> None:
+    """Have all tables for ourselves until the end of the transaction.
+
+    Older servers may be running: they have looked at the version and still write by it, or have to look anew. To lock
+    the version's table alone would not do: their statements have others, which are to be changed, by the time they
+    come to it. Some statement may have ours in another order; PostgreSQL then ends one of the two after a second, and
+    if it is this one, it lets go of what it has and tries again.
+    """
+    for attempt in range(_ATTEMPTS):
+        try:
+            async with connection.transaction():
+                await connection.execute(_STOP_STORES)
+                await connection.execute(_STOP_ALL)
+        except asyncpg.DeadlockDetectedError:
+            if attempt == _ATTEMPTS - 1:
+                raise
+        else:
+            return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from postgres_server import PostgresServer
+
+    from onion_rdv.rendezvous.postgres import PostgresStore
 
 pytestmark = pytest.mark.usefixtures("_cheap_links")
 
@@ -146,21 +148,91 @@ async def test_a_server_whose_tables_a_newer_one_has_changed_writes_nothing_more
     assert sum("were changed by a newer onion-rdv" in message for message in caplog.messages) == 1
 
 
+async def writer(url: str) -> asyncpg.Connection:
+    return await asyncpg.connect(url, server_settings=postgres_connections._SESSION)
+
+
+async def waits_for_tables(url: str, opening: asyncio.Task[PostgresStore]) -> None:
+    """Wait until a store that is being opened has to wait for a table that somebody else has."""
+    async with asyncio.timeout(20):
+        while not await query(url, "SELECT FROM pg_locks WHERE NOT granted AND mode LIKE '%ExclusiveLock'"):
+            assert not opening.done()
+            await asyncio.sleep(0.01)
+
+
 async def test_tables_are_not_migrated_under_a_server_that_writes(database_url: str, next_version: Become) -> None:
     await (await open_postgres(database_url)).close()
-    writing = await asyncpg.connect(database_url, server_settings=postgres_connections._SESSION)
+    writing = await writer(database_url)
     transaction = writing.transaction()
     await transaction.start()
     await postgres_tables.lock(writing, None)
     next_version((ADD_A_COLUMN, SET_IT))
     opening = asyncio.create_task(open_postgres(database_url))
-    async with asyncio.timeout(20):
-        while not await query(
-            database_url, "SELECT FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'"
-        ):
-            assert not opening.done()
-            await asyncio.sleep(0.01)
+    await waits_for_tables(database_url, opening)
     await transaction.commit()
     await (await opening).close()
     assert await query(database_url, "SELECT number, motto FROM version, owner") == [(2, "what was, stays")]
     await writing.close()
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda late: postgres_tables.lock(late, None),
+        lambda late: postgres_tables.set_link(late, 1, bytes(16)),
+        lambda late: postgres_tables.add_usage(late, 1, 1),
+        lambda late: postgres_tables.erase(late, 0, 1),
+        lambda late: postgres_tables.read(late, key=1),
+    ],
+    ids=["lock", "set_link", "add_usage", "erase", "read"],
+)
+async def test_who_comes_while_tables_are_migrated_is_in_nobodys_way(
+    database_url: str, next_version: Become, write: Callable[[asyncpg.Connection], Coroutine[None, None, object]]
+) -> None:
+    await (await open_postgres(database_url)).close()
+    writing, late = await writer(database_url), await writer(database_url)
+    await write(late)  # it has a plan for this, as a server that has been running for long
+    transaction = writing.transaction()
+    await transaction.start()
+    await postgres_tables.lock(writing, None)
+    next_version([f"ALTER TABLE {table} ADD COLUMN motto text" for table in ("bucket", "usage", "filling")])
+    opening = asyncio.create_task(open_postgres(database_url))
+    await waits_for_tables(database_url, opening)
+    coming = asyncio.create_task(write(late))
+    async with asyncio.timeout(20):
+        while not coming.done() and not await query(
+            database_url, f"SELECT FROM pg_locks WHERE NOT granted AND pid = {late.get_server_pid()}"
+        ):
+            await asyncio.sleep(0.01)
+    await transaction.commit()
+    await coming
+    await (await opening).close()
+    assert await query(database_url, "SELECT number FROM version") == [(2,)]
+    for connection in (writing, late):
+        await connection.close()
+
+
+async def test_a_migration_that_has_to_give_way_is_tried_again(database_url: str, next_version: Become) -> None:
+    await (await open_postgres(database_url)).close()
+    first, patient = await writer(database_url), await writer(database_url)
+    await patient.execute("SET deadlock_timeout = '1h'; SET lock_timeout = 0; SET statement_timeout = 0")
+    transactions = [connection.transaction() for connection in (first, patient)]
+    for transaction in transactions:
+        await transaction.start()
+    await first.execute("LOCK TABLE bucket IN SHARE MODE")
+    await patient.execute("LOCK TABLE owner IN ROW EXCLUSIVE MODE")
+    next_version((ADD_A_COLUMN, SET_IT))
+    opening = asyncio.create_task(open_postgres(database_url))
+    await waits_for_tables(database_url, opening)
+    # This one is next when the migration has the table; and the migration will want what this one has.
+    next_one = asyncio.create_task(patient.execute("LOCK TABLE bucket IN ROW EXCLUSIVE MODE", timeout=20))
+    async with asyncio.timeout(20):
+        while not await query(database_url, "SELECT FROM pg_locks WHERE NOT granted AND mode = 'RowExclusiveLock'"):
+            await asyncio.sleep(0.01)
+    await transactions[0].commit()
+    await next_one
+    await transactions[1].commit()
+    await (await opening).close()
+    assert await query(database_url, "SELECT number, motto FROM version, owner") == [(2, "what was, stays")]
+    for connection in (first, patient):
+        await connection.close()
