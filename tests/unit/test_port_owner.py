@@ -19,6 +19,7 @@ from identity import NOBODY, acting_as
 from lone_network import lone_network
 from offline_tor import COOKIE, offline_tor
 from socks_proxy import RecordingSocks
+from user_namespace import root_alone
 
 from onion_rdv.cli.route import Route, tor_route
 from onion_rdv.client.server import RendezvousClient, RendezvousServer
@@ -198,14 +199,14 @@ asyncio.run(find())
 
 @needs_root
 async def test_a_control_socket_whose_owner_a_user_namespace_hides(tmp_path: Path) -> None:
-    path, port = tmp_path / "control", FakeControlPort(replies=IMPOSTOR)
+    path, port, wrapper = tmp_path / "control", FakeControlPort(replies=IMPOSTOR), root_alone()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         with acting_as(1):
             server = await asyncio.start_unix_server(port._serve, sock=listener)
         async with server:
             child = await asyncio.create_subprocess_exec(
-                *("unshare", "--user", "--map-root-user", sys.executable, "-c", _FIND, f"unix:{path}"),
+                *(*wrapper, sys.executable, "-c", _FIND, f"unix:{path}"),
                 stdout=asyncio.subprocess.PIPE,
             )
             said, _ = await child.communicate()

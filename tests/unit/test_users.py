@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+from user_namespace import root_alone
+
 from onion_rdv.tor import users
 
 PROGRAM = """
@@ -21,6 +23,6 @@ def test_every_user_is_seen_where_there_is_no_namespace() -> None:
 
 
 def test_most_are_not_seen_in_a_namespace_of_ones_own() -> None:
-    command = ["unshare", "--user", "--map-root-user", sys.executable, "-c", PROGRAM]
+    command = [*root_alone(), sys.executable, "-c", PROGRAM]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split() == ["True", "False", "True"], "of whom nothing is known, nothing is said"
