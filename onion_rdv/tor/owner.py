@@ -57,8 +57,8 @@ def of_peer(connected: socket.socket) -> int | None:
 
 
 def is_trusted(uid: int) -> bool:
-    """Say whether what this user runs is taken for what it says it is."""
-    return uid == os.geteuid() or uid in _SYSTEM or uid in _DYNAMIC
+    """Say whether what this user runs is taken for what it says it is; never where we cannot see who it is."""
+    return users.is_seen(uid) and (uid == os.geteuid() or uid in _SYSTEM or uid in _DYNAMIC)
 
 
 def check(uid: int | None, where: str, *, option: str) -> None:
@@ -76,7 +76,8 @@ def check_peer(connected: socket.socket, where: str, *, option: str) -> None:
     """Do what :func:`check` does for a connected socket of ours.
 
     The usual Unix sockets are in directories that only root can make. So one is used, too, where a user namespace
-    hides whose it is: a service with ``PrivateUsers=`` sees no other user than itself and root.
+    hides whose it is: a service with ``PrivateUsers=`` sees no other user than itself and root, and a container
+    without root's rights none of the machine's.
     """
     uid = of_peer(connected)
     if connected.family != socket.AF_UNIX or uid is None or users.is_seen(uid):

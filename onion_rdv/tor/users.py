@@ -6,6 +6,12 @@ import os
 import pwd
 import stat
 from pathlib import Path
+from typing import Final
+
+_EVERYBODY: Final = 2**32 - 1
+"""How many users there can be: the number that is left over means none."""
+
+_USUAL_STAND_IN: Final = 65534
 
 
 def name(uid: int) -> str:
@@ -28,13 +34,26 @@ def groups(uid: int) -> set[int]:
 def is_seen(uid: int) -> bool:
     """Say whether we see a user's files as theirs; not where a user namespace that lacks them makes them nobody's.
 
-    So it is for a service with ``PrivateUsers=`` (systemd.exec(5), user_namespaces(7)).
+    So it is for a service with ``PrivateUsers=`` (systemd.exec(5), user_namespaces(7)), and in a container without
+    root's rights. Where anybody is lacking, it is so, too, for the user as whom all those are shown
+    (``overflowuid``, 65534): that can be a user of the namespace, or any other.
     """
     try:
-        ranges = Path("/proc/self/uid_map").read_text("ascii").splitlines()
+        rows = Path("/proc/self/uid_map").read_text("ascii").splitlines()
     except OSError:
         return True
-    return any(int(first) <= uid < int(first) + int(count) for first, _, count in map(str.split, ranges))
+    ranges = [range(int(first), int(first) + int(count)) for first, _, count in map(str.split, rows)]
+    if not any(uid in users for users in ranges):
+        return False
+    return sum(map(len, ranges)) == _EVERYBODY or uid != _stand_in()
+
+
+def _stand_in() -> int:
+    """Give the user as whom the kernel shows those whom a user namespace lacks (proc_sys_kernel(5))."""
+    try:
+        return int(Path("/proc/sys/kernel/overflowuid").read_text("ascii"))
+    except OSError:
+        return _USUAL_STAND_IN
 
 
 def may(uid: int | None, status: os.stat_result, bits: int) -> bool:

@@ -19,7 +19,7 @@ from identity import NOBODY, acting_as
 from lone_network import lone_network
 from offline_tor import COOKIE, offline_tor
 from socks_proxy import RecordingSocks
-from user_namespace import root_alone
+from user_namespace import root_alone, users_of_a_container
 
 from onion_rdv.cli.route import Route, tor_route
 from onion_rdv.client.server import RendezvousClient, RendezvousServer
@@ -188,29 +188,62 @@ async def test_a_control_socket_in_the_file_system(tmp_path: Path, uid: int) -> 
 _FIND = """
 import asyncio, sys
 from onion_rdv.tor import control
+from onion_rdv.tor.socks import find_socks
 async def find():
+    kind, _, port = sys.argv[1].partition(":")
+    if kind == "socks":
+        return await find_socks((int(port),))
     found = await control.find([sys.argv[1]])
     if found is not None:
         await found.close()
-    print(found is not None)
-asyncio.run(find())
+    return found
+print(asyncio.run(find()) is not None)
 """
 
 
-@needs_root
-async def test_a_control_socket_whose_owner_a_user_namespace_hides(tmp_path: Path) -> None:
-    path, port, wrapper = tmp_path / "control", FakeControlPort(replies=IMPOSTOR), root_alone()
+async def is_found(where: str, wrapper: tuple[str, ...]) -> bool:
+    """Look for a control port at ``where`` (for a SOCKS port at ``socks:PORT``) from inside a namespace."""
+    child = await asyncio.create_subprocess_exec(
+        *wrapper, sys.executable, "-c", _FIND, where, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await child.communicate()
+    assert said in {b"True\n", b"False\n"}
+    return said == b"True\n"
+
+
+@asynccontextmanager
+async def socket_of_another(path: Path) -> AsyncIterator[str]:
+    """Have a system account let everybody in at a control socket."""
+    port = FakeControlPort(replies=IMPOSTOR)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         with acting_as(1):
             server = await asyncio.start_unix_server(port._serve, sock=listener)
         async with server:
-            child = await asyncio.create_subprocess_exec(
-                *(*wrapper, sys.executable, "-c", _FIND, f"unix:{path}"),
-                stdout=asyncio.subprocess.PIPE,
-            )
-            said, _ = await child.communicate()
-    assert said == b"True\n", "as a service with PrivateUsers= finds it"
+            yield f"unix:{path}"
+
+
+@needs_root
+async def test_a_control_socket_whose_owner_a_user_namespace_hides(tmp_path: Path) -> None:
+    async with socket_of_another(tmp_path / "control") as address:
+        assert await is_found(address, root_alone()), "as a service with PrivateUsers= finds it"
+        with users_of_a_container() as wrapper:
+            assert await is_found(address, wrapper), "65534 is a user there, but not the one whom it is shown for"
+
+
+@needs_root
+@pytest.mark.parametrize("ourselves", [0, NOBODY])
+async def test_a_port_whose_owner_a_user_namespace_hides(ourselves: int, capfd: pytest.CaptureFixture[str]) -> None:
+    with users_of_a_container(ourselves) as wrapper:
+        async with impostor() as port:
+            assert not await is_found(port.address, wrapper), "also not by the user as whom everybody is shown"
+            assert port.received == []
+        async with opened_by(STRANGER, RecordingSocks([1])) as proxy:
+            assert not await is_found(f"socks:{proxy.socks.port}", wrapper)
+            assert proxy.requests == []
+    said = capfd.readouterr().err
+    for address in (port.address, proxy.socks):
+        assert f"{address} takes connections, and who listens there cannot be told" in said
 
 
 @needs_root
@@ -226,6 +259,14 @@ async def test_a_cookie_proves_nothing_where_it_is_a_strangers(tmp_path: Path, u
         with pytest.raises(ControlRefused, match="is a file of neither this user nor a system account"):
             await control.find([tor.control])
         await (await control.connect(tor.control)).close()
+
+
+@needs_root
+async def test_a_cookie_whose_owner_a_user_namespace_hides(tmp_path: Path) -> None:
+    with users_of_a_container() as wrapper, offline_tor(tmp_path / "tor", COOKIE) as tor:
+        os.chown(tor.cookie, 1, -1)
+        tor.cookie.chmod(0o644)  # root is not that user's there
+        assert await is_found(tor.control, wrapper)
 
 
 @needs_root
