@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from command_line import COMMAND, environment, onion_rdv
+from nacl.signing import SigningKey
 from server_process import serving
 from talk_process import TalkProcess
 from terminal import at_a_terminal
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
-LINK = "simplex:/i#abcdefghijklmnopqrstuvwxyz012345/ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopq?h=smp.invalid"
+NOWHERE = encode_onion_address(bytes(SigningKey.generate().verify_key))
+LINK = f"simplex:/i#abcdefghijklmnopqrstuvwxyz012345/ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopq?h={NOWHERE}"
+"""Leads to an onion service that was never published, as tor finds out at once."""
 
 
 def shown(language: str) -> list[str]:
