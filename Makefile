@@ -45,10 +45,8 @@ soak: .venv/.installed-dev
 uniform: .venv/.installed-dev
 	$(PYTHON) -m uniform
 
-# Beside its peers and beside the limit, all of it or PARTS="client server" (docs/performance.md). Compiled first, as
-# what is installed is: some environments keep Python from doing that by itself.
+# Beside its peers and beside the limit, all of it or PARTS="client server" (docs/performance.md).
 bench: .venv/.installed-bench
-	$(PYTHON) -m compileall -q onion_rdv
 	$(PYTHON) bench/run.py $(PARTS)
 
 # What is released, into dist/: the Debian package (on Debian 12), wheel and sdist, and the bill of materials with

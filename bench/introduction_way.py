@@ -169,9 +169,9 @@ def measure(network: Network, rounds: int = 8) -> Measured:
         f"Argon2id's part of offer + accept, if nothing else went on meanwhile: {statistics.median(share):.0%} (twice"
         f" {statistics.median(measured['argon2id']) * 1000:.0f} ms)"
     )
-    if "wormhole" in measured:
-        name = "offer + accept / magic-wormhole's text exchange"
-        rows.append(Row(name, ratios(ours, measured["wormhole"]), BESIDE_WORMHOLE, "low"))
+    beside = ratios(ours, measured["wormhole"]) if "wormhole" in measured else []
+    rows.append(Row("offer + accept / magic-wormhole's text exchange", beside, BESIDE_WORMHOLE, "low"))
+    if beside:
         told.append(
             "wormhole has no SOCKS credentials: all that it sends through one tor within ten minutes goes over one"
             " circuit, the receiver's after the sender's too, where two people would need one each"

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 PATIENCE = 3.0
 """How many times as long as it should a part may take, and a minute."""
 
+LIMIT = 600.0
+"""Seconds that all of it may take."""
+
 BOOTING = 25.0
 """Seconds that a private Tor network takes to boot and to end, about."""
 
@@ -42,14 +45,23 @@ class Part:
 class Run:
     """What came of the parts, in their order."""
 
+    begun: float = field(default_factory=time.monotonic)
+    """When, by the monotonic clock."""
+    took: float = 0.0
+    """Seconds from there to the end, with everything that belongs to no part."""
     measured: dict[str, Measured] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
 
     @property
     def holds(self) -> bool:
-        """Whether all was measured, and keeps its bound."""
-        return not self.failed and all(row.holds for found in self.measured.values() for row in found.rows)
+        """Whether all was measured in less than :data:`LIMIT`, and keeps its bound."""
+        is_complete = not self.failed and self.took < LIMIT
+        return is_complete and all(found.holds for found in self.measured.values())
+
+    def end(self) -> None:
+        """Note that this is the end."""
+        self.took = time.monotonic() - self.begun
 
 
 def choose(parts: Sequence[Part], names: Sequence[str]) -> list[Part]:
@@ -61,9 +73,12 @@ def choose(parts: Sequence[Part], names: Sequence[str]) -> list[Part]:
     return [part for part in parts if not names or part.name in names]
 
 
-def run(parts: Sequence[Part], network: Callable[[], AbstractContextManager[Any]]) -> Run:
-    """Run the parts; those that want the private Tor network come last, and share one."""
-    result = Run()
+def run(parts: Sequence[Part], network: Callable[[], AbstractContextManager[Any]], result: Run | None = None) -> Run:
+    """Run the parts; those that want the private Tor network come last, and share one.
+
+    ``result`` is a run that has begun already, to which they belong.
+    """
+    result = result or Run()
     alone = [part for part in parts if not part.on_network]
     together = [part for part in parts if part.on_network]
     left = [*alone, *together]
@@ -130,3 +145,8 @@ def times(seconds: Mapping[str, float]) -> str:
     """Give how long each part took, in one line."""
     each = ", ".join(f"{name} {took:.0f} s" for name, took in seconds.items())
     return f"{each}; together {sum(seconds.values()):.0f} s"
+
+
+def whole(took: float) -> str:
+    """Give how long the run took, and whether that is too long."""
+    return f"{took:.0f} s{'' if took < LIMIT else f', and {LIMIT:.0f} s are too long'}"

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import BENCH, said_by
-from parts import times
-from rows import NOT_MEASURED
+from parts import times, whole
+from rows import BEYOND_MEASURE, NOT_MEASURED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,12 +34,13 @@ figures beside it.
 
 
 def write(run: Run, directory: Path) -> list[str]:
-    """Write everything into a directory; gives what else could not be done, as told lines."""
+    """Write everything into a directory, and end the run; gives what else could not be done, as told lines."""
     directory.mkdir(parents=True, exist_ok=True)
     rows = [row.as_json() for found in run.measured.values() for row in found.rows]
     (directory / "results.json").write_text(json.dumps(rows, indent=1) + "\n")
     curves = [curve for found in run.measured.values() for curve in found.curves]
     undrawn = draw(curves, directory / PLOTS)
+    run.end()
     (directory / "results.md").write_text(as_markdown(run, [] if undrawn else curves, undrawn))
     return undrawn
 
@@ -78,23 +79,23 @@ def _lines(run: Run, curves: Sequence[Curve], undrawn: Sequence[str]) -> Iterato
     for found in run.measured.values():
         yield from map(_table_row, found.rows)
     told = {name: [line for line in found.told if not _missing(line)] for name, found in run.measured.items()}
-    missing = [
-        line.removeprefix(NOT_MEASURED) for found in run.measured.values() for line in found.told if _missing(line)
-    ]
+    missing = [line.partition(": ")[2] for found in run.measured.values() for line in found.told if _missing(line)]
     yield from _section("What else was seen", _told_lines(told))
     yield from _section("What could not be measured", [f"* {line}" for line in [*missing, *undrawn]])
     pictures = [f"![{curve.title}: {curve.y}, by {curve.x}.]({PLOTS}/{curve.name}.svg)" for curve in curves]
     yield from _section("Pictures", [line for picture in pictures for line in (picture, "")][:-1])
     yield from _section("The run", [f"* {what}: {how}" for what, how in machine()])
     yield f"* time for each part: {times(run.seconds)}"
+    yield f"* time from start to end, with the private network's boot, and what is drawn: {whole(run.took)}"
 
 
 def _table_row(row: Row) -> str:
     what, _, beside = row.name.partition(" / ")
     beside, colon, case = beside.partition(": ")
-    half = "{:.3f} to {:.3f}".format(*row.quartiles)
+    half = "{:.3f} to {:.3f}".format(*row.quartiles) if row.ratios else ""
+    median = f"{row.ratio:.3f}" if row.ratios else "not measured"
     holds = "yes" if row.holds else "**no**"
-    return f"| {what}{colon}{case} | {beside} | {row.ratio:.3f} | {half} | {row.to_reach} | {holds} |"
+    return f"| {what}{colon}{case} | {beside} | {median} | {half} | {row.to_reach} | {holds} |"
 
 
 def _told_lines(told: dict[str, list[str]]) -> list[str]:
@@ -102,7 +103,7 @@ def _told_lines(told: dict[str, list[str]]) -> list[str]:
 
 
 def _missing(line: str) -> bool:
-    return line.startswith(NOT_MEASURED)
+    return line.startswith((NOT_MEASURED, BEYOND_MEASURE))
 
 
 def _section(heading: str, lines: Sequence[str]) -> Iterator[str]:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Self
 from contender import Rendezvous
 from harness import BENCH, answers, ended, exact_seconds, in_turn, server
 from rendezvous import ONION_KEY
-from rows import NOT_MEASURED, Curve, Measured, Row, alone
+from rows import BEYOND_MEASURE, NOT_MEASURED, Curve, Measured, Row, alone
 
 from onion_rdv.client.server import RendezvousClient, RendezvousServer
 from onion_rdv.protocol import ENTRY_SIZE, BucketId, bucket_link, check_entry
@@ -48,7 +48,7 @@ INTRODUCTIONS = 256
 AT_MOST_OF_REUNION = 0.1
 FLAT = 1.15
 _NO_REUNION_WITH_512 = (
-    f"{NOT_MEASURED}REUNION with 512 people about: its server would hold up to 133 million third messages, and send"
+    f"{BEYOND_MEASURE}REUNION with 512 people about: its server would hold up to 133 million third messages, and send"
     " each of them all, 8.5 GB"
 )
 
@@ -220,7 +220,8 @@ def _rows(measured: Mapping[str, Sequence[Work]]) -> Iterator[Row]:
     what = "server work for one introduction"
     few, *crowds = CROWDS
     for people in CROWDS:
-        if ratios := _ratios(measured, _our(people), _their(people)):
+        if people in REUNION_CROWDS:
+            ratios = _ratios(measured, _our(people), _their(people))
             yield Row(f"{what} / REUNION's: {people} people about", ratios, AT_MOST_OF_REUNION, "low")
     for people in crowds:
         ratios = _ratios(measured, _our(people), _our(few))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import inspect
+import math
 import statistics
 import sys
 from dataclasses import dataclass, field
@@ -16,14 +17,18 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 NOT_MEASURED = "not measured: "
-"""How a told line begins that says what could not be measured, and why."""
+"""How a told line begins that says what was not measured and should have been, and why; nothing holds then."""
+
+BEYOND_MEASURE = "cannot be measured: "
+"""How one begins that says what nobody could measure, and why."""
 
 
 @dataclass(frozen=True)
 class Row:
     """One figure: the ratios of its rounds, whose median is to keep ``bound``; ``better`` is low or high.
 
-    ``name`` says what is measured beside what, and in which case: "what / beside", or "what / beside: case".
+    ``name`` says what is measured beside what, and in which case: "what / beside", or "what / beside: case". What was
+    not measured has no ratios, and does not hold.
     """
 
     name: str
@@ -33,18 +38,19 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        return statistics.median(self.ratios)
+        return statistics.median(self.ratios) if self.ratios else math.nan
 
     @property
     def quartiles(self) -> tuple[float, float]:
         """Between what half of the rounds lie."""
-        if len(self.ratios) == 1:
+        if len(self.ratios) <= 1:
             return self.ratio, self.ratio
         first, _, third = statistics.quantiles(self.ratios, n=4, method="inclusive")
         return first, third
 
     @property
     def holds(self) -> bool:
+        # Whatever the bound is, "not a number" does not keep it.
         return self.ratio <= self.bound if self.better == "low" else self.ratio >= self.bound
 
     @property
@@ -52,14 +58,18 @@ class Row:
         return f"at {'most' if self.better == 'low' else 'least'} {self.bound:.3g}"
 
     def as_json(self) -> dict[str, Any]:
+        """Give it for ``results.json``, with null for each figure that there is not."""
         first, third = self.quartiles
+        figures = {
+            "ratio": self.ratio,
+            "least": min(self.ratios, default=math.nan),
+            "first_quartile": first,
+            "third_quartile": third,
+            "most": max(self.ratios, default=math.nan),
+        }
         return {
             "name": self.name,
-            "ratio": round(self.ratio, 4),
-            "least": round(min(self.ratios), 4),
-            "first_quartile": round(first, 4),
-            "third_quartile": round(third, 4),
-            "most": round(max(self.ratios), 4),
+            **{name: round(figure, 4) if self.ratios else None for name, figure in figures.items()},
             "rounds": len(self.ratios),
             "bound": self.bound,
             "better": self.better,
@@ -87,8 +97,14 @@ class Measured:
 
     rows: Sequence[Row]
     told: Sequence[str] = field(default=())
-    """What is worth knowing and has no bound, and (with NOT_MEASURED) what could not be measured, a line for each."""
+    """What is worth knowing and has no bound, and (with NOT_MEASURED, BEYOND_MEASURE) what is missing; lines."""
     curves: Sequence[Curve] = field(default=())
+
+    @property
+    def holds(self) -> bool:
+        """Whether all was measured, and keeps its bound."""
+        is_complete = not any(line.startswith(NOT_MEASURED) for line in self.told)
+        return is_complete and all(row.holds for row in self.rows)
 
 
 def show(rows: Iterable[Row]) -> None:
@@ -97,17 +113,16 @@ def show(rows: Iterable[Row]) -> None:
     width = max((len(row.name) for row in rows), default=0)
     print(f"{'what / beside':<{width}} {'median':>9} {'half within':>19}   {'to reach':<15} holds")
     for row in rows:
-        within = "{:.3f} - {:.3f}".format(*row.quartiles)
-        print(
-            f"{row.name:<{width}} {row.ratio:9.3f} {within:>19}   {row.to_reach:<15} {'yes' if row.holds else 'NO'}"
-        )
+        within = "{:.3f} - {:.3f}".format(*row.quartiles) if row.ratios else "not measured"
+        median = f"{row.ratio:.3f}" if row.ratios else ""
+        print(f"{row.name:<{width}} {median:>9} {within:>19}   {row.to_reach:<15} {'yes' if row.holds else 'NO'}")
 
 
 def end(measured: Measured) -> NoReturn:
     """End a part that was run alone: print what it found; the exit code says whether everything holds."""
     show(measured.rows)
     print(*measured.told, sep="\n")
-    sys.exit(not all(row.holds for row in measured.rows))
+    sys.exit(not measured.holds)
 
 
 _OPTIONS = {

@@ -177,14 +177,13 @@ class Servers:
 def conclude(measured: Mapping[Thing, Sequence[float]]) -> tuple[list[Row], list[str]]:
     """Give the rows, and what else there is to say."""
 
-    def beside(one: Beside) -> list[float] | None:
+    def beside(one: Beside) -> list[float]:
         figures = measured.get(one.ours), measured.get(Thing(one.peer, one.ours.connections))
-        return None if figures[0] is None or figures[1] is None else ratios(figures[0], figures[1])
+        return [] if figures[0] is None or figures[1] is None else ratios(figures[0], figures[1])
 
     rows = [
-        Row(f"{one.ours.name} / {one.peer}: {one.ours.connections} connections", figures, one.bound, "high")
+        Row(f"{one.ours.name} / {one.peer}: {one.ours.connections} connections", beside(one), one.bound, "high")
         for one in ROWS
-        if (figures := beside(one))
     ]
     told = [
         f"{one.ours.name} / {one.peer}, {one.ours.connections} connections: {statistics.median(figures):.2f}"

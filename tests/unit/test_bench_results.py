@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 import parts
 import pytest
 import report
-from parts import Part, at_most, choose, run
-from rows import NOT_MEASURED, Curve, Measured, Row, alone
+import server
+from parts import Part, Run, at_most, choose, run
+from rows import BEYOND_MEASURE, NOT_MEASURED, Curve, Measured, Row, alone, show
+from server import Thing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,6 +89,54 @@ def test_the_report_says_what_was_measured_beside_what_and_what_was_not() -> Non
     assert re.search(r"^\* SQLite: 3\.", sections["The run"], re.MULTILINE)
     assert re.search(r"^\* processor: .+ cores of it$", sections["The run"], re.MULTILINE)
     assert re.search(r"^\* date: 20[0-9-]+ [0-9:]+ UTC$", sections["The run"], re.MULTILINE)
+
+
+@pytest.mark.parametrize("prefix", [NOT_MEASURED, BEYOND_MEASURE])
+def test_what_is_missing_is_told_and_does_not_hold_if_it_should_be_there(prefix: str) -> None:
+    row = Row("one / other", [1.0], 2, "low")
+    done = run([found(row, told=(f"{prefix}something",))], no_network)
+    assert done.holds is (prefix == BEYOND_MEASURE)
+    (section,) = re.findall(r"## What could not be measured\n\n(.*)\n", report.as_markdown(done, [], []))
+    assert section == "* something"
+
+
+def test_a_row_that_was_not_measured_is_there_and_does_not_hold(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for better in ("low", "high"):
+        row = Row("one / a peer that is missing", [], 1, "low" if better == "low" else "high")
+        done = run([found(LOW, row)], no_network)
+        assert not done.holds
+        report.write(done, tmp_path)
+        measured, missing = json.loads((tmp_path / "results.json").read_text())
+        assert missing.keys() == measured.keys()
+        assert missing["ratio"] is None
+        assert missing["holds"] is False
+        assert "| one | a peer that is missing | not measured |  | at " in (tmp_path / "results.md").read_text()
+        show([row])
+        assert re.search("missing +not measured +at .* NO$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_peers_that_are_missing_leave_their_rows() -> None:
+    rows, _ = server.conclude({Thing(server.STORES, server.FEW): [1.0]})
+    assert [row.bound for row in rows] == [one.bound for one in server.ROWS]
+    assert not any(row.holds for row in rows)
+
+
+def test_a_run_that_takes_ten_minutes_does_not_hold(tmp_path: Path) -> None:
+    for ago, holds in ((0.0, True), (parts.LIMIT, False)):
+        begun = Run(begun=time.monotonic() - ago)
+        done = run([found(Row("one / other", [1.0], 2, "low"))], no_network, begun)
+        report.write(done, tmp_path)
+        assert done.holds is holds
+        said = re.search(
+            r"^\* time from start to end.*: (\d+) s(, and 600 s are too long)?$",
+            (tmp_path / "results.md").read_text(),
+            re.MULTILINE,
+        )
+        assert said is not None
+        assert ago <= int(said[1]) < ago + 60
+        assert (said[2] is None) is holds
 
 
 def test_a_part_that_fails_is_told_and_the_others_go_on(capsys: pytest.CaptureFixture[str]) -> None:
