@@ -33,6 +33,9 @@ class DatabaseAddress:
     name: str
     """For people: where the database is, without who asks it and how."""
 
+    hosts: Sequence[str]
+    """Where it is looked for, each with its port if it has one, or with a slash first: a Unix socket's directory."""
+
     options: Mapping[str, str] = field(repr=False)
     """What stands behind the question mark, by name; of a name that stands there twice, what comes last."""
 
@@ -54,14 +57,15 @@ class DatabaseAddress:
         user, at, place = parts.netloc.rpartition("@")
         if "@" in user:  # the same, before the host
             raise _refused()
-        hosts = place or options.get("host", "")
-        _check_hosts(hosts.split(",") if hosts else [], is_alone=not at)
-        _check_ports(options.get("port"), hosts.count(",") + 1)
+        named = place or options.get("host", "")
+        hosts = named.split(",") if named else []
+        _check_hosts(hosts, is_alone=not at)
+        _check_ports(options.get("port"), len(hosts) or 1)
         if options.get("sslmode", "prefer") not in _SSL_MODES:
             raise SettingsError("sslmode in database is none", hint=f"it is one of {', '.join(_SSL_MODES)}")
         database = unquote(parts.path.lstrip("/")) or options.get("dbname", options.get("database"))
-        place = unquote(hosts) or "this machine"
-        return cls(url, f"PostgreSQL on {place}" + (f" (database {database})" if database else ""), options)
+        name = f"PostgreSQL on {unquote(named) or 'this machine'}" + (f" (database {database})" if database else "")
+        return cls(url, name, [unquote(host) for host in hosts], options)
 
 
 def _check_hosts(hosts: Sequence[str], *, is_alone: bool) -> None:

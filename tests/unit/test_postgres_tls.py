@@ -12,6 +12,8 @@ from tls_database import make_certificate, make_database
 
 from onion_rdv.cli.main import main
 from onion_rdv.errors import StoreError
+from onion_rdv.rendezvous.postgres_address import DatabaseAddress
+from onion_rdv.rendezvous.postgres_tls import unusable_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,6 +91,62 @@ async def test_where_none_is_named_it_says_where_it_looked(database: PostgresSer
     error = await refused(unnamed)
     assert f"{home}/.postgresql/root.crt, where the setting database has no sslrootcert, cannot be read" in str(error)
     assert "sslrootcert" in error.hint
+
+
+async def connects(database_url: str) -> None:
+    await (await open_postgres(database_url)).close()
+
+
+async def test_the_authority_that_the_environment_names_is_the_one_that_is_looked_at(
+    database: PostgresServer, certificate: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unnamed = url(database, home).partition("&sslrootcert=")[0]
+    monkeypatch.setenv("PGSSLROOTCERT", str(certificate))
+    await connects(unnamed)
+    database.stop()
+    try:
+        assert "does not answer" in str(await refused(unnamed))
+    finally:
+        database.start()
+    monkeypatch.setenv("PGSSLROOTCERT", str(home / "none.crt"))
+    assert f"{home}/none.crt, which PGSSLROOTCERT names in the environment, cannot" in str(await refused(unnamed))
+    await connects(url(database, certificate))
+
+
+@pytest.mark.parametrize("mode", ["", "sslmode=allow&", "sslmode=prefer&", "sslmode=require&"])
+@pytest.mark.parametrize("setting", ["sslcert", "sslkey"])
+async def test_its_own_certificate_is_looked_at_wherever_tls_is_tried(
+    database: PostgresServer, home: Path, capsys: pytest.CaptureFixture[str], mode: str, setting: str
+) -> None:
+    missing = home / "missing"
+    plain = f"postgresql://onion@{HOST}:{database.port}/postgres?{mode}"
+    bad = plain + "&".join(f"{one}={missing}" for one in {"sslcert", setting})
+    says = f"{missing}, which the setting database names as sslcert, cannot be read (No such file"
+    assert says in str(await refused(bad))
+    alone = f"{plain}{setting}={missing}"
+    assert main(["serve", "--check-config", "--state-dir", str(home / "state"), "--database", alone]) == 2
+    assert f"which the setting database names as {setting}, cannot be read" in capsys.readouterr().err
+
+
+async def test_a_file_that_is_not_read_is_not_looked_for(
+    database: PostgresServer, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind = f"sslrootcert={home}/none&sslcrl={home}/none"
+    own = f"&sslcert={home}/none&sslkey={home}/none"
+    over_tcp = f"postgresql://onion@{HOST}:{database.port}/postgres?{behind}"
+    for unread in (
+        over_tcp,
+        f"{over_tcp}{own}&sslmode=disable",
+        f"{database.url('postgres')}&{behind}{own}",
+    ):
+        assert unusable_file(DatabaseAddress.parse(unread)) is None
+        await connects(unread)
+    monkeypatch.setenv("PGSSLKEY", str(home / "none"))  # of which there is no certificate
+    await connects(over_tcp)
+    assert unusable_file(DatabaseAddress.parse(over_tcp)) is None
+    monkeypatch.setenv("PGSSLMODE", "disable")
+    assert unusable_file(DatabaseAddress.parse(over_tcp + own)) is None
+    await connects(over_tcp + own)
 
 
 async def test_a_certificate_of_another_authority_or_host_is_not_trusted(
