@@ -36,7 +36,7 @@ def unusable_file(address: DatabaseAddress) -> str | None:
             continue
         path, where = named
         if reason := _why_unusable(path, holds_certificates=setting == _AUTHORITY):
-            return f"{path}, which {where}, {reason}"
+            return f"{path}, {where}, {reason}"
     return None
 
 
@@ -64,14 +64,14 @@ def _mode(address: DatabaseAddress) -> str:
 
 
 def _named(address: DatabaseAddress, setting: str) -> tuple[str, str] | None:
-    """Give the file's path, and who names it; a key of the environment's goes with a certificate."""
+    """Give the file's path, and that it is named, and where; a key of the environment's goes with a certificate."""
     if path := address.options.get(setting):
-        return path, f"the setting database names as {setting}"
+        return path, f"which the setting database names as {setting}"
     if setting == "sslkey" and _named(address, _OWN) is None:
         return None
     variable = _FILES[setting]
     path = os.environ.get(variable)
-    return (path, f"{variable} names in the environment") if path else None
+    return (path, f"which {variable} names in the environment") if path else None
 
 
 def _why_unusable(path: str, *, holds_certificates: bool) -> str | None:
