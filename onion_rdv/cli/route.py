@@ -106,6 +106,6 @@ async def _some_tor(route: Route) -> AsyncIterator[tuple[SocksPort, str | None]]
     try:
         if tor.socks is None:
             raise NoTor("the tor that was started has no SOCKS port")
-        yield replace(tor_socks.SocksPort.parse(tor.socks), checked=True), tor.control
+        yield replace(tor_socks.SocksPort.parse(tor.socks), checked=True, runs=tor.runs), tor.control
     finally:
         await tor.stop()

@@ -117,6 +117,10 @@ class OwnTor:
         """The process id."""
         return self._process.pid
 
+    def runs(self) -> bool:
+        """Say whether the process still runs."""
+        return self._process.poll() is None
+
     async def stop(self) -> None:
         """End tor, by force if it does not end within five seconds, and give its directory free."""
         try:

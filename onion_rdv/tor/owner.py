@@ -4,7 +4,8 @@ Any user of a machine can listen at 127.0.0.1:9051 while no tor does, and speak 
 named is therefore used only where the kernel says that its listener is this user's, root's (tor opens its ports
 before it gives up root), or a system account's. Where the kernel does not say it, nothing is presumed: a port that
 takes connections and has no listener here is forwarded from elsewhere, or its listener has just made room. Who
-forwards a port can name it, too.
+forwards a port can name it, too. A tor that we have started keeps its ports from everybody else while its process
+runs, and is taken for itself also where the kernel does not say it.
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ import logging
 import os
 import socket
 import struct
-from typing import Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
 from onion_rdv.errors import PortNotUsed
 from onion_rdv.tor import users
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _LOGGER = logging.getLogger("onion_rdv.tor")
 
@@ -35,22 +40,30 @@ _CREDENTIALS: Final = struct.Struct("3i")  # struct ucred in unix(7): process, u
 
 
 def of_listener(host: str, port: int) -> int | None:
-    """Give the user whose socket listens at a TCP address; None where that cannot be told.
+    """Give the user whose socket listens at a TCP address; None where nobody does, as far as this machine knows.
 
     The kernel keeps an address from a second user while one listens at it, or at every address. Blocks for a moment.
+    Raises OSError where it cannot be told, because the kernel's tables cannot be read: Android closes them to
+    programs, and a chroot may have no ``/proc``.
     """
     address = ipaddress.ip_address(host).packed
     if len(address) == len(_MAPPED) + 4:
         return _listener("tcp6", address, port)
     owner = _listener("tcp", address, port)
-    return _listener("tcp6", _MAPPED + address, port) if owner is None else owner
+    if owner is None:
+        with suppress(FileNotFoundError):  # a kernel without IPv6 has the first table alone
+            return _listener("tcp6", _MAPPED + address, port)
+    return owner
 
 
 def of_peer(connected: socket.socket) -> int | None:
     """Give the user whose socket a connected one of ours has reached, TCP or Unix; None where that cannot be told."""
     if connected.family != socket.AF_UNIX:
         host, port, *_ = connected.getpeername()
-        return of_listener(host, port)
+        try:
+            return of_listener(host, port)
+        except OSError:
+            return None
     said = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     uid: int = _CREDENTIALS.unpack(said)[1]
     return uid
@@ -61,18 +74,24 @@ def is_trusted(uid: int) -> bool:
     return users.is_seen(uid) and (uid == os.geteuid() or uid in _SYSTEM or uid in _DYNAMIC)
 
 
-def check(uid: int | None, where: str, *, option: str) -> None:
-    """Raise :class:`~onion_rdv.errors.PortNotUsed` unless ``where`` is a trusted user's; ``option`` would name it."""
+def check(uid: int | None, where: str, *, option: str, runs: Callable[[], bool] | None = None) -> None:
+    """Raise :class:`~onion_rdv.errors.PortNotUsed` unless ``where`` is a trusted user's; ``option`` would name it.
+
+    Where a tor of our own listens, ``runs`` says whether its process still does. Then it does not have to be known
+    whose ``where`` is.
+    """
     if uid is not None and is_trusted(uid):
         return
     if uid is None or not users.is_seen(uid):
+        if runs is not None and runs():
+            return
         detail = f"{where} takes connections, and who listens there cannot be told"
     else:
         detail = f"{where} belongs to {users.name(uid)}, who is neither this user nor a system account"
     raise PortNotUsed(detail, hint=f"if it is tor's, name it with {option}")
 
 
-def check_peer(connected: socket.socket, where: str, *, option: str) -> None:
+def check_peer(connected: socket.socket, where: str, *, option: str, runs: Callable[[], bool] | None = None) -> None:
     """Do what :func:`check` does for a connected socket of ours.
 
     The usual Unix sockets are in directories that only root can make. So one is used, too, where a user namespace
@@ -81,7 +100,7 @@ def check_peer(connected: socket.socket, where: str, *, option: str) -> None:
     """
     uid = of_peer(connected)
     if connected.family != socket.AF_UNIX or uid is None or users.is_seen(uid):
-        check(uid, where, option=option)
+        check(uid, where, option=option, runs=runs)
 
 
 def tell(error: PortNotUsed) -> None:
@@ -95,15 +114,12 @@ def _listener(table: str, address: bytes, port: int) -> int | None:
     here = f"{''.join(f'{word:08X}' for word in words)}:{port:04X}"
     everywhere = f"{'0' * 2 * len(address)}:{port:04X}"
     owner = None
-    try:
-        with open(f"{_TABLES}/{table}", encoding="ascii", buffering=2**16) as rows:  # noqa: PTH123
-            for row in rows:
-                columns = row.split()
-                if columns[_STATE] != _LISTEN or columns[_ADDRESS] not in {here, everywhere}:
-                    continue
-                owner = int(columns[_UID])
-                if columns[_ADDRESS] == here:
-                    break
-    except OSError:
-        return None
+    with open(f"{_TABLES}/{table}", encoding="ascii", buffering=2**16) as rows:  # noqa: PTH123
+        for row in rows:
+            columns = row.split()
+            if columns[_STATE] != _LISTEN or columns[_ADDRESS] not in {here, everywhere}:
+                continue
+            owner = int(columns[_UID])
+            if columns[_ADDRESS] == here:
+                break
     return owner

@@ -15,10 +15,13 @@ import secrets
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from onion_rdv.errors import NoTor, PortNotUsed, SettingsError, StreamFailed
 from onion_rdv.tor import owner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DEFAULT_PORTS = (9050, 9150)
 """Where a system's tor and Tor Browser's tor listen on 127.0.0.1."""
@@ -69,12 +72,13 @@ class SocksPort:
     """The address of a SOCKS port: an IP address, because a name would have to be resolved.
 
     One that nobody named is ``checked``: whenever it is used, its listener has to be known as tor's (see
-    :mod:`onion_rdv.tor.owner`).
+    :mod:`onion_rdv.tor.owner`). That of a tor of our own has ``runs``, which says whether its process still does.
     """
 
     host: str
     port: int
     checked: bool = field(default=False, compare=False)
+    runs: Callable[[], bool] | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -125,11 +129,7 @@ async def open_stream(
     from python_socks.async_.asyncio.v2 import Proxy
 
     check_host(host)
-    if socks.checked:
-        listener = owner.of_listener(socks.host, socks.port)
-        if listener is None:
-            raise nothing_answers(socks)
-        owner.check(listener, str(socks), option=_OPTION)
+    _check_listener(socks, is_reached=False)
     username, password = fresh_credentials()
     proxy = Proxy(ProxyType.SOCKS5, socks.host, socks.port, username, password, rdns=True)
     try:
@@ -236,8 +236,7 @@ async def _answers_as_tor(socks: SocksPort, timeout: float) -> bool:
         async with asyncio.timeout(timeout):
             reader, writer = await asyncio.open_connection(socks.host, socks.port)
             try:
-                if socks.checked:
-                    owner.check(owner.of_listener(socks.host, socks.port), str(socks), option=_OPTION)
+                _check_listener(socks, is_reached=True)
                 return await _resolves(reader, writer)
             finally:
                 writer.close()
@@ -245,6 +244,24 @@ async def _answers_as_tor(socks: SocksPort, timeout: float) -> bool:
                     await writer.wait_closed()
     except (OSError, TimeoutError, asyncio.IncompleteReadError):
         return False
+
+
+def _check_listener(socks: SocksPort, *, is_reached: bool) -> None:
+    """See that who listens at a port that has to be checked is known to be tor; raise as :func:`open_stream` does.
+
+    At a port that ``is_reached`` somebody does listen, and be it on another machine.
+    """
+    if not socks.checked:
+        return
+    try:
+        listener = owner.of_listener(socks.host, socks.port)
+        is_there = listener is not None
+    except OSError:
+        listener = None
+        is_there = socks.runs is None or socks.runs()
+    if not (is_there or is_reached):
+        raise nothing_answers(socks)
+    owner.check(listener, str(socks), option=_OPTION, runs=socks.runs)
 
 
 async def _resolves(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:

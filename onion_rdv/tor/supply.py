@@ -53,7 +53,7 @@ class ControlSupply:
         async with self._starting:
             if self._own is not None:
                 try:
-                    return await control.connect(self._own.control, checked=True)
+                    return await control.connect(self._own.control, checked=True, runs=self._own.runs)
                 except NoTor:  # it has died
                     await self.close()
                 return await self._start()

@@ -106,7 +106,10 @@ class TestLaunch:
 
     async def test_stop_is_harmless_when_tor_has_ended(self, data: Path, network: testnet.Network) -> None:
         tor = await own_tor.launch(data, socks=False, extra_torrc=network.torrc, timeout=TIMEOUT)
+        assert tor.runs()
         os.kill(tor.pid, signal.SIGKILL)
+        await asyncio.to_thread(os.waitid, os.P_PID, tor.pid, os.WEXITED | os.WNOWAIT)
+        assert not tor.runs()
         await tor.stop()
         assert not runs(tor.pid)
 

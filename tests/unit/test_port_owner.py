@@ -9,6 +9,7 @@ import socket
 import sys
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,7 +24,7 @@ from user_namespace import root_alone, users_of_a_container
 
 from onion_rdv.cli.route import Route, tor_route
 from onion_rdv.client.server import RendezvousClient, RendezvousServer
-from onion_rdv.errors import ControlRefused, NoTor, PortNotUsed
+from onion_rdv.errors import ControlRefused, NoTor, PortNotUsed, StreamFailed
 from onion_rdv.protocol import encode_onion_address
 from onion_rdv.tor import control, own_tor, owner
 from onion_rdv.tor import socks as tor_socks
@@ -34,7 +35,6 @@ from onion_rdv.tor.supply import ControlSupply
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
 T = TypeVar("T")
 
@@ -169,6 +169,62 @@ async def test_where_nobody_says_who_listens_nothing_is_presumed(
     assert caplog.records == [], "nothing is there, and so nothing is told of it"
 
 
+async def test_a_tor_of_our_own_is_used_where_nobody_says_who_listens_while_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = {"first", "second"}
+    launched: list[SimpleNamespace] = []
+
+    async def stop() -> None:
+        """End nothing: here each tor ends with its block."""
+
+    async def launch(*_: Any, **__: Any) -> SimpleNamespace:
+        return launched[-1]
+
+    def own(name: str, tor: str, socks: str | None = None) -> SimpleNamespace:
+        return SimpleNamespace(control=tor, socks=socks, stop=stop, runs=lambda: name in running)
+
+    monkeypatch.setattr(owner, "_TABLES", tmp_path)
+    monkeypatch.setattr(own_tor, "launch", launch)
+    monkeypatch.setattr(control, "find", partial(control.find, []))
+    monkeypatch.setattr(tor_socks, "find_socks", partial(find_socks, ()))
+    async with RecordingSocks([4]) as proxy:
+        launched.append(own("first", "127.0.0.1:1", str(proxy.socks)))
+        async with tor_route(Route(None, None, None, tmp_path, 20)) as socks:
+            with pytest.raises(StreamFailed, match="the host cannot be reached"):  # so the proxy says
+                await open_stream(socks, "smp.example", 5223, 20)
+            assert await is_tor(socks)
+            running.remove("first")
+            proxy.requests.clear()
+            with pytest.raises(NoTor, match="nothing answers at the SOCKS port"):
+                await open_stream(socks, "smp.example", 5223, 20)
+            assert not await is_tor(socks)
+            assert proxy.requests == [], "whoever listens there now is not the tor that was started"
+    supply = ControlSupply(None, own_directory=tmp_path / "own")
+    with offline_tor(tmp_path / "second", COOKIE) as second, offline_tor(tmp_path / "third", COOKIE) as third:
+        launched.append(own("second", second.control))
+        await (await supply()).close()
+        launched.append(own("third", third.control))
+        async with await supply() as kept:
+            assert str(kept.address) == second.control, "it is started once"
+        running.remove("second")
+        async with await supply() as renewed:
+            assert str(renewed.address) == third.control
+
+
+def test_a_kernel_without_ipv6_says_who_listens_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(listen_as(os.geteuid(), "127.0.0.1")) as listener:
+        (tmp_path / "tcp").write_text(Path("/proc/self/net/tcp").read_text())
+        monkeypatch.setattr(owner, "_TABLES", tmp_path)
+        address = listener.getsockname()
+        assert owner.of_listener(*address) == os.geteuid()
+    (tmp_path / "tcp").write_text(Path("/proc/self/net/tcp").read_text())
+    assert owner.of_listener(*address) is None
+    (tmp_path / "tcp").unlink()
+    with pytest.raises(OSError, match="No such file"):
+        owner.of_listener(*address)
+
+
 @needs_root
 @pytest.mark.parametrize("uid", [0, STRANGER])
 async def test_a_control_socket_in_the_file_system(tmp_path: Path, uid: int) -> None:
@@ -295,7 +351,7 @@ async def test_nor_who_takes_the_port_of_a_tor_of_our_own(tmp_path: Path, monkey
         """End nothing: here each tor ends with its block."""
 
     async def launch(*_: Any, **__: Any) -> SimpleNamespace:
-        return SimpleNamespace(control=launched[-1], socks=None, stop=stop)
+        return SimpleNamespace(control=launched[-1], socks=None, stop=stop, runs=lambda: False)
 
     monkeypatch.setattr(own_tor, "launch", launch)
     monkeypatch.setattr(control, "find", partial(control.find, []))
@@ -363,7 +419,7 @@ async def test_nor_who_takes_that_of_a_tor_of_our_own(tmp_path: Path, monkeypatc
         """End nothing: there is a proxy in tor's place."""
 
     async def launch(*_: Any, **__: Any) -> SimpleNamespace:
-        return SimpleNamespace(control="127.0.0.1:1", socks=str(proxy.socks), stop=stop)
+        return SimpleNamespace(control="127.0.0.1:1", socks=str(proxy.socks), stop=stop, runs=lambda: False)
 
     monkeypatch.setattr(own_tor, "launch", launch)
     monkeypatch.setattr(tor_socks, "find_socks", partial(find_socks, ()))

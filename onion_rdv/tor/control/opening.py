@@ -16,7 +16,7 @@ from onion_rdv.tor.control.wire import Wire
 from onion_rdv.tor.control_address import USUAL_ADDRESSES, ControlAddress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 _TIMEOUT_SECONDS = 10
 
@@ -32,12 +32,18 @@ _OTHER_HINT = "another program may be using that address: name tor's own control
 
 
 async def connect(
-    address: str, *, password_file: Path | None = None, timeout: float = _TIMEOUT_SECONDS, checked: bool = False
+    address: str,
+    *,
+    password_file: Path | None = None,
+    timeout: float = _TIMEOUT_SECONDS,
+    checked: bool = False,
+    runs: Callable[[], bool] | None = None,
 ) -> Control:
     """Open the control port at ``address`` (see :meth:`ControlAddress.parse`) within ``timeout`` seconds.
 
     ``password_file`` holds the control password on its first line. An address that nobody named has to be
     ``checked``: then nothing is said to a listener that is not known to be tor's (see :mod:`onion_rdv.tor.owner`).
+    Where it is that of a tor of our own, ``runs`` says whether its process still does.
 
     Raises :class:`~onion_rdv.errors.SettingsError` for a malformed address or an unusable password file,
     :class:`~onion_rdv.errors.ControlRefused` when tor (or the socket's permissions) do not let us in,
@@ -46,7 +52,7 @@ async def connect(
     """
     where = ControlAddress.parse(address)
     password = None if password_file is None else _read_password(password_file)
-    wire = Wire(where, timeout, checked=checked)
+    wire = Wire(where, timeout, checked=checked, runs=runs)
     try:
         async with asyncio.timeout(timeout):
             await asyncio.to_thread(_log_in, wire, where, password, checked=checked)

@@ -38,12 +38,15 @@ _silence_stem()
 class _Socket(stem.socket.ControlSocket):  # type: ignore[misc]  # stem is untyped
     """stem's control socket on any loopback address, with a time limit, that does not come back after its end."""
 
-    def __init__(self, address: ControlAddress, timeout: float, *, checked: bool) -> None:
+    def __init__(
+        self, address: ControlAddress, timeout: float, *, checked: bool, runs: Callable[[], bool] | None
+    ) -> None:
         super().__init__()
         self.ended = False
         self._address = address
         self._timeout = timeout
         self._checked = checked
+        self._runs = runs
 
     def _make_socket(self) -> socket.socket:
         # stem connects again by itself after a failed authentication, even when we have given up meanwhile.
@@ -55,7 +58,7 @@ class _Socket(stem.socket.ControlSocket):  # type: ignore[misc]  # stem is untyp
             raise stem.SocketError(error) from error
         if self._checked:
             try:
-                owner.check_peer(opened, str(self._address), option=_OPTION)
+                owner.check_peer(opened, str(self._address), option=_OPTION, runs=self._runs)
             except BaseException:
                 opened.close()
                 raise
@@ -69,13 +72,20 @@ class Wire(stem.control.BaseController):  # type: ignore[misc]  # stem is untype
     the connection breaks while it changes the events it listens to.
 
     Where it is ``checked``, nothing is said to a listener that is not known to be tor's: connecting raises
-    :class:`~onion_rdv.errors.PortNotUsed`.
+    :class:`~onion_rdv.errors.PortNotUsed`. ``runs`` says whether a tor of our own does that should listen there.
     """
 
-    def __init__(self, address: ControlAddress, timeout: float, *, checked: bool = False) -> None:
+    def __init__(
+        self,
+        address: ControlAddress,
+        timeout: float,
+        *,
+        checked: bool = False,
+        runs: Callable[[], bool] | None = None,
+    ) -> None:
         self.on_event: Callable[[str, str], None] | None = None
         self.on_end: Callable[[], None] | None = None
-        super().__init__(_Socket(address, timeout, checked=checked))
+        super().__init__(_Socket(address, timeout, checked=checked, runs=runs))
         self.add_status_listener(self._status_changed, spawn=False)
 
     def _status_changed(self, _controller: object, state: str, _when: float) -> None:
