@@ -1,22 +1,20 @@
 """A tor of our own, for where none runs: started with a data directory that it keeps, so that later starts are fast.
 
-stem starts it and reports a torrc that tor refuses; from then on its log is followed here, because stem's own
-time-out works in the main thread only. Should this process be killed, tor ends by itself within about 15 seconds
+It is started here and not by stem, whose tor is in the terminal's foreground (Ctrl-C ended it before what goes
+through it on the way out, and a terminal that hangs up had it read its torrc again), and whose time-out works in the
+main thread only. Should this process be killed, tor ends by itself within about 15 seconds
 (``__OwningControllerProcess`` in tor's control-spec, section "TAKEOWNERSHIP").
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
 import os
 import shutil
 import subprocess
 import time
 from typing import TYPE_CHECKING
-
-import stem.process
 
 from onion_rdv.errors import NoTor, SettingsError, TorFailed
 from onion_rdv.tor import control, torlog
@@ -31,6 +29,7 @@ _LOCK = "in-use"
 _TORS_LOCK = "lock"  # tor's own, in its data directory; a tor whose parent was killed holds it a little longer
 _PORT_FILE = "control-port"
 _POLL = 0.02
+_CHUNK = 65_536
 _ORPHAN_TIMEOUT = 20.0  # seconds; tor looks every 15 whether its parent is still there
 _END_TIMEOUT = 5.0
 
@@ -164,7 +163,8 @@ async def launch(
         if not isinstance(data_directory, DataDirectory):
             directory = data_directory = DataDirectory(data_directory)
         await _await_orphan(data_directory, progress)
-        process = await _start(program, _config(data_directory.path, extra, socks=socks))
+        process = _start(program, _torrc(data_directory.path, extra, socks=socks))
+        await _await_first_word(process, timeout, deadline)
         await _await_bootstrap(process, data_directory.path, progress, timeout, deadline)
         port, listeners = await _ask_addresses(data_directory.path)
     except BaseException:
@@ -193,21 +193,25 @@ def _find_program() -> str:
     return program
 
 
-def _config(directory: Path, extra: str, *, socks: bool) -> dict[str, str | list[str]]:
+def _torrc(directory: Path, extra: str, *, socks: bool) -> str:
     """Write the torrc; the extra lines go first, whole and in their order, so that they lose against ours."""
-    return {
-        "ClientOnly": f"1\n{extra}",
-        "DataDirectory": quote(directory),
-        "SocksPort": "auto ExtendedErrors" if socks else "0",
-        "ControlPort": "auto",
-        "ControlPortWriteToFile": quote(directory / _PORT_FILE),
-        "CookieAuthentication": "1",
-        "SafeLogging": "1",
-        "Log": [quote(f"NOTICE file {directory / LOG}"), "NOTICE stdout"],
-        "TruncateLogFile": "1",
-        "DormantCanceledByStartup": "1",
-        "RunAsDaemon": "0",
-    }
+    lines = (
+        extra,
+        "ClientOnly 1",
+        f"DataDirectory {quote(directory)}",
+        f"SocksPort {'auto ExtendedErrors' if socks else '0'}",
+        "ControlPort auto",
+        f"ControlPortWriteToFile {quote(directory / _PORT_FILE)}",
+        "CookieAuthentication 1",
+        "SafeLogging 1",
+        f"Log {quote(f'NOTICE file {directory / LOG}')}",
+        "Log NOTICE stdout",
+        "TruncateLogFile 1",
+        "DormantCanceledByStartup 1",
+        "RunAsDaemon 0",
+        f"__OwningControllerProcess {os.getpid()}",
+    )
+    return "\n".join((*lines, ""))
 
 
 async def _await_orphan(directory: DataDirectory, progress: Progress) -> None:
@@ -221,30 +225,46 @@ async def _await_orphan(directory: DataDirectory, progress: Progress) -> None:
         await asyncio.sleep(_POLL)
 
 
-async def _start(program: str, config: dict[str, str | list[str]]) -> subprocess.Popen[bytes]:
-    """Start tor up to the first word of its bootstrap, which it says within a second, or ends."""
-    said: list[str] = []
+def _start(program: str, torrc: str) -> subprocess.Popen[bytes]:
+    """Start tor in a session of its own, where no key that is pressed and no terminal that hangs up ends it.
 
-    def start() -> subprocess.Popen[bytes]:
-        process: subprocess.Popen[bytes] = stem.process.launch_tor_with_config(
-            config,
-            tor_cmd=program,
-            completion_percent=0,
-            init_msg_handler=said.append,
-            timeout=None,
-            take_ownership=True,
-        )
-        return process
+    Raises TorFailed where the program cannot be run.
+    """
+    with os.fdopen(os.memfd_create("torrc"), "w+b") as given:  # a pipe can be full, where tor does not read
+        given.write(torrc.encode())
+        given.seek(0)
+        try:
+            return subprocess.Popen(
+                (program, "-f", "-"),
+                stdin=given,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                bufsize=0,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise TorFailed(f"{program} cannot be run: {error.strerror}") from error
 
-    starting = asyncio.ensure_future(asyncio.to_thread(start))
-    try:
-        return await asyncio.shield(starting)
-    except asyncio.CancelledError:
-        with contextlib.suppress(OSError):  # the thread cannot be interrupted, and would leave a tor behind
-            await asyncio.to_thread(_end, await starting)
-        raise
-    except OSError as error:
-        raise TorFailed(torlog.refusal(said) or str(error)) from error
+
+async def _await_first_word(process: subprocess.Popen[bytes], timeout: float, deadline: float) -> None:
+    """Wait until tor begins to bootstrap, which a good one does within a second; then it is heard no further."""
+    if process.stdout is None:  # pragma: no cover
+        return
+    with process.stdout as output:
+        os.set_blocking(output.fileno(), False)
+        said = b""
+        while True:
+            added = output.read(_CHUNK)  # None: there is nothing yet; empty: there never will be
+            said += added or b""
+            lines = said.decode(errors="replace").splitlines()
+            if any(torlog.bootstrap(line) for line in lines):
+                return
+            if added == b"":
+                last = torlog.text(lines[-1]) if lines else "it ended without a word"
+                raise TorFailed(torlog.refusal(lines) or last)
+            if time.monotonic() > deadline:
+                raise TorFailed(f"after {timeout:.0f} s it has not begun to start")
+            await asyncio.sleep(_POLL)
 
 
 async def _await_bootstrap(
