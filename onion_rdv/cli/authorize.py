@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from onion_rdv.cli.administration import admin_client, administration_options, server_directory
+from onion_rdv.cli.administration import admin_client, administration_options, database_option, server_directory
 from onion_rdv.cli.service_options import authorized_client_option, onion_service_dir_option
 from onion_rdv.cli.settings import EPILOG, SERVE
 from onion_rdv.cli.terminal import emit, emit_json, refuse_journal, say, warn
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from onion_rdv.rendezvous.settings import ServerSettings
 
 _UNUSED = Path("/socket")  # nothing is served from here
+_UNIT_STATE = Path("/var/lib/onion-rdv/server")
+_UNIT_CREDENTIAL = Path("/etc/credstore.encrypted/onion-rdv.onion-service.key")
+"""Where the server of onion-rdv.service has what is its own, and where systemd may keep its onion key."""
+
 _LATER = "this holds from the server's next start on: no server runs now"
 _SOON = "tor has not reached its directories yet; the server goes on trying, and shuts out at once who is removed"
 
@@ -35,6 +39,7 @@ _SOON = "tor has not reached its directories yet; the server goes on trying, and
 @administration_options
 @onion_service_dir_option(SERVE)
 @authorized_client_option(SERVE)
+@database_option
 def authorize(
     name: str | None, removed: str | None, *, listing: bool, make_public: bool, as_json: bool, **options: Any
 ) -> None:
@@ -140,19 +145,31 @@ class _Desk:
         return address
 
     def _refuse_another_key(self) -> None:
-        """Refuse to make a key where a server has had one, which is elsewhere now."""
+        """Refuse to make a key where a server has had one, or may have had, which is elsewhere now."""
         from onion_rdv.rendezvous.opening import STORE_FILE
         from onion_rdv.tor.onion_service.client_list import CLIENTS_FILE
         from onion_rdv.tor.onion_service.detached import NOTE_FILE
 
         left = [name for name in (STORE_FILE, NOTE_FILE, CLIENTS_FILE) if (self._directory / name).exists()]
         if left:
-            raise SettingsError(
-                f"what address the server has is not known: {self._directory} has its {' and '.join(left)}, but not"
-                " its onion key",
-                hint="start the server first, if the key is a credential that systemd keeps; else put the key back"
-                " from a backup",
-            )
+            why = f"{self._directory} has its {' and '.join(left)}, but not its onion key"
+            cure = "start the server first, if the key is a credential that systemd keeps; else put the key back from"
+            cure += " a backup"
+        elif self._directory == _UNIT_STATE and _is_there(_UNIT_CREDENTIAL):
+            why = f"systemd keeps its onion key, in {_UNIT_CREDENTIAL}"
+            cure = "start the server first"
+        elif self._options["database"] is not None:  # the buckets' address is there, and nothing of it here
+            why = f"its buckets are in PostgreSQL, and its onion key is not in {self._directory}"
+            cure = "start the server first; one that is to be private before has its clients in authorized_client"
+        else:
+            return
+        raise SettingsError(f"what address the server has is not known: {why}", hint=cure)
+
+
+def _is_there(path: Path) -> bool:
+    with suppress(PermissionError):  # this user is not told
+        return path.exists()
+    return False
 
 
 def _add(desk: _Desk, name: str, *, as_json: bool) -> None:

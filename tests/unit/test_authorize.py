@@ -12,6 +12,8 @@ from command_line import environment, onion_rdv
 from fakes import OlderTor
 from offline_tor import COOKIE, OfflineTor, offline_tor
 
+from onion_rdv.cli import authorize as authorizing
+from onion_rdv.cli.main import main
 from onion_rdv.errors import SettingsError, UsageError
 from onion_rdv.rendezvous.admin.client import AdminClient
 from onion_rdv.rendezvous.admin.clients import CLIENTS_PATH, Clients
@@ -30,6 +32,7 @@ from onion_rdv.tor.onion_service import (
 )
 from onion_rdv.tor.onion_service.client_list import CLIENTS_FILE, ClientList
 from onion_rdv.tor.onion_service.detached import NOTE_FILE
+from onion_rdv.tor.onion_service.hosting import KEY_FILE
 from onion_rdv.tor.onion_service.key_file import load_or_create
 
 if TYPE_CHECKING:
@@ -285,6 +288,34 @@ async def test_a_stopped_server_whose_key_is_elsewhere_gets_no_other(tmp_path: P
     assert "alice is removed" in (await authorize(environment(tmp_path), "--remove", "alice", *state)).stderr
     assert (await authorize(environment(tmp_path), "--list", *state)).stdout.startswith("bob ")
     assert {file.name for file in server.iterdir()} == {left, CLIENTS_FILE}
+
+
+async def test_nor_does_one_whose_buckets_are_in_a_database(tmp_path: Path) -> None:
+    """As where systemd keeps the key, too, and nothing is left here when it has stopped."""
+    env = environment(tmp_path, ONION_RDV_DATABASE="postgresql://onion:hunter2@db.example/buckets")
+    state = ("--state-dir", str(tmp_path))
+    refused = await onion_rdv("authorize", "alice", *state, env=env)
+    assert (refused.code, refused.stdout) == (2, "")
+    assert f"its buckets are in PostgreSQL, and its onion key is not in {tmp_path}/server" in refused.stderr
+    assert "start the server first" in refused.stderr
+    assert "hunter2" not in refused.stderr
+    assert list((tmp_path / "server").iterdir()) == []
+    assert (await authorize(env, "--list", "--json", *state)).json["address"] is None
+    key = load_or_create(tmp_path / "server" / KEY_FILE)
+    assert (await authorize(env, "alice", "--json", *state)).json["address"] == key.address
+
+
+def test_nor_does_that_of_the_unit_while_systemd_keeps_its_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(authorizing, "_UNIT_CREDENTIAL", tmp_path / "credential")
+    monkeypatch.setattr(authorizing, "_UNIT_STATE", tmp_path / "unit" / "server")
+    (tmp_path / "credential").touch()
+    assert main(["authorize", "alice", "--state-dir", str(tmp_path / "unit")]) == 2
+    assert f"systemd keeps its onion key, in {tmp_path}/credential" in capsys.readouterr().err
+    assert list((tmp_path / "unit" / "server").iterdir()) == []
+    assert main(["authorize", "alice", "--state-dir", str(tmp_path / "another")]) == 0
 
 
 async def test_a_server_that_runs_and_does_not_answer(tmp_path: Path) -> None:
