@@ -7,9 +7,12 @@ import os
 import re
 import socket
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from onion_rdv.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 USUAL_ADDRESSES = ("unix:/run/tor/control", "unix:/var/run/tor/control", "127.0.0.1:9051", "127.0.0.1:9151")
 """Where Debian's tor, a tor with ``ControlPort 9051`` and Tor Browser's tor listen."""
@@ -85,3 +88,17 @@ class ControlAddress:
         if self.path is not None:
             return _UNIX + self.path
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def distinct(addresses: Iterable[str]) -> Iterator[str]:
+    """Give the addresses without those that lead to a socket that was given already: /var/run is a link to /run.
+
+    Raises :class:`~onion_rdv.errors.SettingsError` when it comes to a malformed one.
+    """
+    seen = set()
+    for address in addresses:
+        parsed = ControlAddress.parse(address)
+        place = os.path.realpath(parsed.path) if parsed.path else str(parsed)
+        if place not in seen:
+            seen.add(place)
+            yield address

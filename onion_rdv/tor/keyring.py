@@ -92,7 +92,7 @@ async def hand_over(credentials: list[Credential], socks: SocksPort, address: st
     :class:`~onion_rdv.errors.SettingsError` for what is no address.
     """
     refusal: ControlRefused | None = None
-    for candidate in control.USUAL_ADDRESSES if address is None else (address,):
+    for candidate in control.distinct(control.USUAL_ADDRESSES if address is None else (address,)):
         try:
             async with await control.connect(candidate, checked=address is None) as connection:
                 if await _has(connection, socks):

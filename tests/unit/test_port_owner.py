@@ -268,12 +268,12 @@ async def is_found(where: str, wrapper: tuple[str, ...]) -> bool:
 
 
 @asynccontextmanager
-async def socket_of_another(path: Path) -> AsyncIterator[str]:
-    """Have a system account let everybody in at a control socket."""
+async def socket_of_another(path: Path, uid: int = 1) -> AsyncIterator[str]:
+    """Have somebody, a system account where nobody is named, let everybody in at a control socket."""
     port = FakeControlPort(replies=IMPOSTOR)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
-        with acting_as(1):
+        with acting_as(uid):
             server = await asyncio.start_unix_server(port._serve, sock=listener)
         async with server:
             yield f"unix:{path}"
@@ -381,6 +381,20 @@ async def test_keys_for_private_servers_do_not_go_to_an_impostor(
         assert "--socks-control" in caplog.text
         await hand_over([credential], socks, port.address)  # this names it
         assert f"ONION_CLIENT_AUTH_ADD {credential.service} {credential.blob}\r\n".encode() in port.received
+
+
+@needs_root
+async def test_a_socket_that_two_addresses_lead_to_is_told_of_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "var").symlink_to(tmp_path)
+    async with socket_of_another(tmp_path / "control", STRANGER):
+        addresses = (f"unix:{tmp_path}/control", f"unix:{tmp_path}/var/control")
+        monkeypatch.setattr(control, "USUAL_ADDRESSES", addresses)
+        with pytest.raises(NoTor, match="no control port of the tor at"):
+            await hand_over([Credential.generate(ADDRESS)], SocksPort("127.0.0.1", 9))
+        assert await control.find(addresses) is None
+    assert [record.message.count(addresses[0]) for record in caplog.records] == [1, 1]
 
 
 @needs_root

@@ -6,7 +6,7 @@ stem does the talking, in threads of its own; nothing here blocks the event loop
 
 from onion_rdv.tor.control.connection import RECOMMENDED_TOR, Control, Event, Reply
 from onion_rdv.tor.control.opening import connect, find
-from onion_rdv.tor.control_address import USUAL_ADDRESSES, ControlAddress
+from onion_rdv.tor.control_address import USUAL_ADDRESSES, ControlAddress, distinct
 
 __all__ = [
     "RECOMMENDED_TOR",
@@ -16,5 +16,6 @@ __all__ = [
     "Event",
     "Reply",
     "connect",
+    "distinct",
     "find",
 ]

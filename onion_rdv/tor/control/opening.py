@@ -13,7 +13,7 @@ from onion_rdv.tor.control.connection import Control
 from onion_rdv.tor.control.permission import Trouble, denied
 from onion_rdv.tor.control.stem_parts import stem
 from onion_rdv.tor.control.wire import Wire
-from onion_rdv.tor.control_address import USUAL_ADDRESSES, ControlAddress
+from onion_rdv.tor.control_address import USUAL_ADDRESSES, ControlAddress, distinct
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -77,13 +77,7 @@ async def find(
     ports, and none lets us in.
     """
     refusal: ControlRefused | None = None
-    seen = set()
-    for address in addresses:
-        parsed = ControlAddress.parse(address)
-        same = os.path.realpath(parsed.path) if parsed.path else str(parsed)  # noqa: ASYNC240  # a symbolic link
-        if same in seen:
-            continue
-        seen.add(same)
+    for address in distinct(addresses):
         try:
             return await connect(address, password_file=password_file, timeout=timeout, checked=True)
         except ControlRefused as error:
