@@ -281,6 +281,15 @@ async def test_a_file_is_never_shown_by_safecookie(tmp_path: Path) -> None:
     assert not [line for line in port.received if line.startswith(b"AUTHENTICATE")]
 
 
+@pytest.mark.parametrize("path", [rb"/run/tor/\377", rb"/run/tor/\000"])
+async def test_a_cookie_at_what_is_no_path(path: bytes) -> None:
+    offer = PROTOCOLINFO % b'COOKIE,SAFECOOKIE COOKIEFILE="%b"' % path
+    async with FakeControlPort(replies={b"PROTOCOLINFO": offer}).serving() as port:
+        with pytest.raises(ControlRefused, match="the path of its cookie is not one in UTF-8") as caught:
+            await find([port.address])
+    assert "CookieAuthFile" in caught.value.hint
+
+
 async def test_nothing_listens(tmp_path: Path) -> None:
     with pytest.raises(NoTor, match=r"no control port at unix:.*/none \(no such file or directory\)"):
         await connect(f"unix:{tmp_path}/none")

@@ -318,6 +318,18 @@ async def test_a_cookie_proves_nothing_where_it_is_a_strangers(tmp_path: Path, u
 
 
 @needs_root
+async def test_a_cookie_without_a_path_is_not_looked_for_in_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.chown(tmp_path, STRANGER, -1)
+    monkeypatch.chdir(tmp_path)
+    offer = b'250-PROTOCOLINFO 1\r\n250-AUTH METHODS=SAFECOOKIE\r\n250-VERSION Tor="0.4.9.11"\r\n250 OK\r\n'
+    async with FakeControlPort(replies={b"PROTOCOLINFO": offer}).serving() as port:
+        with pytest.raises(ControlRefused, match="did not have the location of our authentication cookie"):
+            await control.find([port.address])
+
+
+@needs_root
 async def test_a_cookie_whose_owner_a_user_namespace_hides(tmp_path: Path) -> None:
     with users_of_a_container() as wrapper, offline_tor(tmp_path / "tor", COOKIE) as tor:
         os.chown(tor.cookie, 1, -1)

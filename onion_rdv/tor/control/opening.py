@@ -126,11 +126,23 @@ def _ask_for_ways_in(wire: Wire, where: ControlAddress) -> stem.response.protoco
     except stem.SocketError as error:
         raise _unopened(where, error.__cause__) from error
     try:
-        return stem.connection.get_protocolinfo(wire)
+        offer = stem.connection.get_protocolinfo(wire)
     except stem.SocketError as error:
         raise NoTor(f"{where} takes connections and closes them", hint=_OTHER_HINT) from error
     except stem.ProtocolError as error:
         raise NoTor(f"{where} answers, but not as a control port does", hint=_OTHER_HINT) from error
+    except UnicodeDecodeError as error:
+        raise _not_a_path(where) from error
+    if "\0" in (offer.cookie_path or ""):
+        raise _not_a_path(where)
+    return offer
+
+
+def _not_a_path(where: ControlAddress) -> ControlRefused:
+    return ControlRefused(
+        f"{where}: the path of its cookie is not one in UTF-8",
+        hint="name another file for it (CookieAuthFile in torrc)",
+    )
 
 
 def _is_a_strangers(cookie: str | None) -> bool:
@@ -138,8 +150,10 @@ def _is_a_strangers(cookie: str | None) -> bool:
 
     Whom a user namespace does not show us (``PrivateUsers=`` in systemd's units) we do not call a stranger.
     """
+    if cookie is None:
+        return False
     try:
-        uid = Path(cookie or "").stat().st_uid
+        uid = Path(cookie).stat().st_uid
     except OSError:  # stem says why it cannot be read
         return False
     return users.is_seen(uid) and not owner.is_trusted(uid)
