@@ -57,7 +57,10 @@ def of_listener(host: str, port: int) -> int | None:
 
 
 def of_peer(connected: socket.socket) -> int | None:
-    """Give the user whose socket a connected one of ours has reached, TCP or Unix; None where that cannot be told."""
+    """Give the user whose socket a connected one of ours has reached, TCP or Unix; None where that cannot be told.
+
+    Raises OSError where the connection has ended already.
+    """
     if connected.family != socket.AF_UNIX:
         host, port, *_ = connected.getpeername()
         try:

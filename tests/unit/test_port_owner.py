@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import socket
+import struct
 import sys
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
 from functools import partial
@@ -167,6 +168,25 @@ async def test_where_nobody_says_who_listens_nothing_is_presumed(
     assert await find_socks((proxy.socks.port,)) is None
     assert await control.find([str(proxy.socks)]) is None
     assert caplog.records == [], "nothing is there, and so nothing is told of it"
+
+
+async def test_a_connection_that_ends_before_it_is_known_who_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = control.ControlAddress.open
+
+    def open_and_see_it_end(address: control.ControlAddress, timeout: float) -> socket.socket:
+        connected = opened(address, timeout)
+        with closing(listener.accept()[0]) as accepted:
+            accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with pytest.raises(ConnectionResetError):
+            connected.recv(1)
+        return connected
+
+    monkeypatch.setattr(control.ControlAddress, "open", open_and_see_it_end)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        with pytest.raises(NoTor, match=f"no control port at {address}"):
+            await control.connect(address, checked=True)
+        assert await control.find([address]) is None
 
 
 async def test_a_tor_of_our_own_is_used_where_nobody_says_who_listens_while_it_runs(

@@ -59,6 +59,9 @@ class _Socket(stem.socket.ControlSocket):  # type: ignore[misc]  # stem is untyp
         if self._checked:
             try:
                 owner.check_peer(opened, str(self._address), option=_OPTION, runs=self._runs)
+            except OSError as error:  # it has ended already
+                opened.close()
+                raise stem.SocketError(error) from error
             except BaseException:
                 opened.close()
                 raise
