@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import re
 import shutil
 import ssl
 import stat
@@ -29,7 +31,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NOW = datetime(2030, 5, 17, 12, 34, tzinfo=UTC)
+ANOTHER_VERSION = (bytes.fromhex("a003020102"), bytes.fromhex("a003020103"))
+"""The version in a certificate (RFC 5280, section 4.1), and one that there is not."""
+ANOTHER_KIND_OF_KEY = (bytes.fromhex("020100300506032b6570"), bytes.fromhex("020100300506032b656f"))
+"""The beginning of a private key (RFC 8410, section 7), and that of an X448 key."""
 SESSION_KEY = PrivateKey(Kind.X25519, bytes(range(32)))
+
+
+def damaged(pem: bytes, right: bytes, wrong: bytes) -> bytes:
+    """Give a file with other bytes where these are first in one of its blocks."""
+    blocks = re.findall(rb"(-----BEGIN [^\n]*\n)(.*?)(-----END [^\n]*\n)", pem, re.DOTALL)
+    contents = [base64.b64decode(content) for _, content, _ in blocks]
+    hit = next(number for number, content in enumerate(contents) if right in content)
+    contents[hit] = contents[hit].replace(right, wrong, 1)
+    return b"".join(
+        begin + base64.encodebytes(content) + end for (begin, _, end), content in zip(blocks, contents, strict=True)
+    )
 
 
 def test_made_once_and_closed_to_others(tmp_path: Path) -> None:
@@ -150,6 +167,15 @@ def test_a_damaged_leaf_is_made_anew(tmp_path: Path, content: bytes) -> None:
     assert x509.load_der_x509_certificate(leaf.certificates[0]).issuer.rfc4514_string() == "CN=SMP server CA"
 
 
+@pytest.mark.parametrize("flipped", [ANOTHER_VERSION, ANOTHER_KIND_OF_KEY])
+def test_a_leaf_with_one_flipped_byte_is_made_anew(tmp_path: Path, flipped: tuple[bytes, bytes]) -> None:
+    identity = load_identity(tmp_path)
+    old = load_leaf(tmp_path, identity, NOW)
+    path = tmp_path / LEAF_FILE
+    path.write_bytes(damaged(path.read_bytes(), *flipped))
+    assert load_leaf(tmp_path, identity, NOW).certificates[0] != old.certificates[0]
+
+
 def test_the_leaf_of_another_identity_is_made_anew(tmp_path: Path) -> None:
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
@@ -181,6 +207,17 @@ def test_a_damaged_identity_is_left_as_it_is(tmp_path: Path, content: bytes) -> 
     with pytest.raises(IdentityUnusable, match="damaged") as caught:
         load_identity(tmp_path)
     assert "backup" in caught.value.hint
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("flipped", [ANOTHER_VERSION, ANOTHER_KIND_OF_KEY])
+def test_an_identity_with_one_flipped_byte_is_left_as_it_is(tmp_path: Path, flipped: tuple[bytes, bytes]) -> None:
+    load_identity(tmp_path)
+    path = tmp_path / IDENTITY_FILE
+    content = damaged(path.read_bytes(), *flipped)
+    path.write_bytes(content)
+    with pytest.raises(IdentityUnusable, match="damaged"):
+        load_identity(tmp_path)
     assert path.read_bytes() == content
 
 

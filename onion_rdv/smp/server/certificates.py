@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -45,7 +45,7 @@ _LEAF_LIFETIME: Final = timedelta(days=365)
 _LEAF_RENEWAL: Final = timedelta(days=30)
 _CLOCK_SKEW: Final = timedelta(days=2)
 
-_NOT_OURS: Final = (ValueError, TypeError, UnsupportedAlgorithm)
+_NOT_OURS: Final = (ValueError, TypeError, UnsupportedAlgorithm, InternalError, x509.InvalidVersion)
 """What reading a file can raise that is damaged, sealed with a password, or with keys of a kind that is not known."""
 
 _HINT: Final = "look at its directory's permissions"
