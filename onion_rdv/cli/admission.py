@@ -6,7 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from onion_rdv.cli.settings import state_directory
+from onion_rdv.cli.settings import is_there, state_directory
 from onion_rdv.errors import ClientAuthorizationNeeded, NoTor
 
 if TYPE_CHECKING:
@@ -33,9 +33,10 @@ async def admitted(state_dir: Path | None, socks: SocksPort, control: str | None
     """Give the keys to the tor with this SOCKS port; ``control`` is its control port, None for the usual places.
 
     Where that cannot be done, only what is private is out of reach: the block goes on, and its
-    :class:`~onion_rdv.errors.ClientAuthorizationNeeded` says what to do.
+    :class:`~onion_rdv.errors.ClientAuthorizationNeeded` says what to do. Raises
+    :class:`~onion_rdv.errors.SettingsError` where the keys cannot be read.
     """
-    if not _directory(state_dir).exists():  # most people have none, and need not wait for what this imports
+    if not is_there(_directory(state_dir)):  # most people have none, and need not wait for what this imports
         yield
         return
     from onion_rdv.tor.keyring import hand_over

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from onion_rdv.tor.socks import SocksPort
 
 _MIN_FREE = 100 * 2**20  # bytes; a full week of buckets at ten links a minute is about as much
+_VERSION_TIMEOUT = 10.0  # seconds; a tor says it in a fraction of one
 _INSTALL = "apt install tor, and on Debian 12 keep the security archive enabled"
 
 
@@ -89,8 +90,11 @@ class Examination:
         path = shutil.which("tor")
         if path is None:
             return Finding("tor", "warning", "there is no tor program here; one elsewhere can be used", _INSTALL)
-        process = await asyncio.create_subprocess_exec(path, "--version", stdout=asyncio.subprocess.PIPE)
-        said, _ = await process.communicate()
+        try:
+            said = await _ask_version(path)
+        except OSError as error:
+            why = "it says nothing" if isinstance(error, TimeoutError) else error.strerror
+            return Finding("tor", "warning", f"{path} is no tor that can be started: {why}", _INSTALL)
         return _judge_version("tor", said.decode(errors="replace").split("\n")[0].removeprefix("Tor version "))
 
     async def _find_socks(self) -> SocksPort:
@@ -107,24 +111,16 @@ class Examination:
         return await tor_control.find(password_file=self.control_password_file)
 
     def _check_state_directory(self) -> Finding:
-        directory = self.state_directory
-        existing = next(path for path in (directory, *directory.parents) if path.exists())
-        if not os.access(existing, os.W_OK | os.X_OK) or not existing.is_dir():
+        try:
+            return _judge_state_directory(self.state_directory)
+        except OSError as error:
             return Finding(
                 "state",
                 "failure",
-                f"{existing} cannot be written",
-                "name another with --state-dir",
+                f"{self.state_directory} cannot be looked at: {error.strerror}",
+                "mend the owner and the permissions of what it is in, or name another with --state-dir",
                 StoreError.exit_code,
             )
-        free = shutil.disk_usage(existing).free
-        if free < _MIN_FREE:
-            return Finding("state", "warning", f"{directory} has {free // 2**20} MiB left", "make room")
-        if existing == directory and directory.stat().st_mode & 0o077:
-            return Finding("state", "warning", f"others can look into {directory}", f"chmod 700 {directory}")
-        return Finding(
-            "state", "ok", f"{directory} ({'there' if existing == directory else 'made when it is needed'})"
-        )
 
     async def _check_server(self, named: str, port: SocksPort | None) -> Finding:
         """Ask for a bucket that cannot be: whoever knows the protocol says so."""
@@ -141,6 +137,35 @@ class Examination:
         except RdvError as error:
             return _failure(name, error)
         return Finding(name, "failure", f"{server} gives a bucket for any link", "do not use it", 7)
+
+
+async def _ask_version(program: str) -> bytes:
+    """Have a tor say its version; raises OSError where it cannot be run, and TimeoutError where it says nothing."""
+    process = await asyncio.create_subprocess_exec(
+        program, "--version", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(_VERSION_TIMEOUT):
+            said, _ = await process.communicate()
+        return said
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+def _judge_state_directory(directory: Path) -> Finding:
+    existing = next(path for path in (directory, *directory.parents) if path.exists())
+    if not os.access(existing, os.W_OK | os.X_OK) or not existing.is_dir():
+        return Finding(
+            "state", "failure", f"{existing} cannot be written", "name another with --state-dir", StoreError.exit_code
+        )
+    free = shutil.disk_usage(existing).free
+    if free < _MIN_FREE:
+        return Finding("state", "warning", f"{directory} has {free // 2**20} MiB left", "make room")
+    if existing == directory and directory.stat().st_mode & 0o077:
+        return Finding("state", "warning", f"others can look into {directory}", f"chmod 700 {directory}")
+    return Finding("state", "ok", f"{directory} ({'there' if existing == directory else 'made when it is needed'})")
 
 
 async def _check_through(control: Control) -> AsyncIterator[Finding]:

@@ -115,3 +115,11 @@ def state_directory(named: Path | None) -> Path:
     import platformdirs
 
     return named or platformdirs.user_state_path("onion-rdv")
+
+
+def is_there(path: Path) -> bool:
+    """Tell whether something is at a path; what may not be looked for is taken to be there, and reading it says why."""
+    try:
+        return path.exists()
+    except OSError:
+        return True

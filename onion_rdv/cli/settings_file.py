@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from onion_rdv.cli.settings import MESSAGING, SERVE, Setting, settings_of
+from onion_rdv.cli.settings import MESSAGING, SERVE, Setting, is_there, settings_of
 from onion_rdv.errors import RdvError, SettingsError
 
 if TYPE_CHECKING:
@@ -169,20 +169,12 @@ def find(command: str) -> Path | None:
 
     named = os.environ.get(VARIABLE)
     if named:
-        if not _is_there(Path(named)):
+        if not is_there(Path(named)):
             raise SettingsError(f"there is no file {named}, which {VARIABLE} names")
         return Path(named)
     own = platformdirs.user_config_path("onion-rdv") / "config.toml"
     files = (own, SYSTEM_FILE) if command in OPERATORS else (own,)
-    return next((file for file in files if _is_there(file)), None)
-
-
-def _is_there(file: Path) -> bool:
-    """Tell whether there is a file; one that may not be looked for counts as there, and reading it says why not."""
-    try:
-        return file.exists()
-    except OSError:
-        return True
+    return next((file for file in files if is_there(file)), None)
 
 
 def _what_is_wrong(setting: Setting, value: object, *, looks: bool) -> SettingsError | None:

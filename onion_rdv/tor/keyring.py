@@ -60,8 +60,10 @@ class Keyring:
     def read(self) -> list[Credential]:
         """Give all keys, ordered by service."""
         try:
-            paths = sorted(self.directory.glob(f"*{_SUFFIX}"))
+            paths = sorted(path for path in self.directory.iterdir() if path.name.endswith(_SUFFIX))
             return [self._load(path) for path in paths]
+        except FileNotFoundError:
+            return []
         except OSError as error:
             raise _unusable(self.directory, error) from None
 

@@ -130,6 +130,21 @@ async def test_exit_codes_and_messages(arguments: list[str], code: int, says: st
     assert LINK not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "stdin"),
+    [(["accept", str(OPEN_INVITE)], ""), (["offer", "-", "--server", ADDRESS], LINK), (["auth", "list"], "")],
+)
+async def test_a_state_directory_that_cannot_be_looked_at(arguments: list[str], stdin: str, tmp_path: Path) -> None:
+    """Root may look everywhere; a name that is too long stands for what others may not look into."""
+    async with RecordingSocks([]) as proxy:
+        way = [] if arguments[0] == "auth" else ["--socks", str(proxy.socks)]
+        env = environment(tmp_path, XDG_STATE_HOME=str(tmp_path / ("x" * 300)))
+        result = await onion_rdv(*arguments, *way, env=env, stdin=stdin)
+    assert result.code == 2
+    assert "cannot be used (File name too long)" in result.stderr
+    assert "hint: look at its owner and permissions" in result.stderr
+
+
 @pytest.mark.parametrize("error", [ValueError("hush, hush"), KeyError("hush, hush"), AssertionError("hush, hush")])
 def test_a_bug_shows_its_place_and_no_secret(
     error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

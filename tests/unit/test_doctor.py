@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
@@ -81,6 +82,13 @@ def test_the_state_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "MiB left" in findings_of_state(directory).detail
 
 
+def test_a_state_directory_that_cannot_be_looked_at(tmp_path: Path) -> None:
+    finding = findings_of_state(tmp_path / ("x" * 300) / "state")  # no more than one below another's directory
+    assert (finding.status, finding.exit_code) == ("failure", 9)
+    assert "cannot be looked at: File name too long" in finding.detail
+    assert "--state-dir" in finding.hint
+
+
 @pytest.mark.parametrize(
     ("said", "status"),
     [
@@ -101,6 +109,24 @@ async def test_no_tor_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("PATH", str(tmp_path))
     finding = (await examine(tmp_path, "127.0.0.1:1"))["tor"]
     assert finding.status == "warning"
+    assert "apt install tor" in finding.hint
+
+
+@pytest.mark.parametrize(
+    ("program", "says"), [("\0", "Exec format error"), ("#!/bin/sh\nexec sleep 600\n", "it says nothing")]
+)
+async def test_a_tor_program_that_is_none(
+    program: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tor = tmp_path / "bin" / "tor"
+    tor.parent.mkdir()
+    tor.write_text(program)
+    tor.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tor.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(examination, "_VERSION_TIMEOUT", 1)
+    finding = (await examine(tmp_path, "127.0.0.1:1"))["tor"]
+    assert finding.status == "warning"
+    assert finding.detail == f"{tor} is no tor that can be started: {says}"
     assert "apt install tor" in finding.hint
 
 
