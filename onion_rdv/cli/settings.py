@@ -118,7 +118,7 @@ def state_directory(named: Path | None) -> Path:
 
 
 def is_there(path: Path) -> bool:
-    """Tell whether something is at a path; what may not be looked for is taken to be there, and reading it says why."""
+    """Tell whether something is at a path; what may not be looked for counts as there: reading it says why not."""
     try:
         return path.exists()
     except OSError:
