@@ -210,7 +210,7 @@ def test_a_damaged_identity_is_left_as_it_is(tmp_path: Path, content: bytes) -> 
     assert path.read_bytes() == content
 
 
-@pytest.mark.parametrize("flipped", [ANOTHER_VERSION, ANOTHER_KIND_OF_KEY])
+@pytest.mark.parametrize("flipped", [ANOTHER_VERSION, ANOTHER_KIND_OF_KEY, (b"99991231", b"99991230")])
 def test_an_identity_with_one_flipped_byte_is_left_as_it_is(tmp_path: Path, flipped: tuple[bytes, bytes]) -> None:
     load_identity(tmp_path)
     path = tmp_path / IDENTITY_FILE

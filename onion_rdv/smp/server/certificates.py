@@ -125,8 +125,9 @@ def _read_identity(path: Path) -> Identity:
     try:
         key = load_pem_private_key(content, None)
         certificate = x509.load_pem_x509_certificate(content)
+        certificate.verify_directly_issued_by(certificate)  # any other byte makes another fingerprint
         fits = certificate.public_key() == key.public_key()
-    except _NOT_OURS:
+    except (*_NOT_OURS, InvalidSignature):
         fits = False
     if not fits or not isinstance(key, Ed25519PrivateKey):
         raise IdentityUnusable(f"{path} is damaged, or of another kind")
