@@ -226,6 +226,50 @@ async def test_codes_that_differ(tmp_path: Path) -> None:
     assert any("the two codes differ" in line for line in one.said)
 
 
+@pytest.mark.parametrize(
+    ("last", "more", "codes"),
+    [
+        ({"quit": True}, {"say": "too late"}, (0, 0)),
+        ({"quit": True}, {"same": True}, (0, 0)),
+        ({"quit": True}, None, (0, 0)),
+        ({"same": False}, {"same": True}, (7, 7)),
+    ],
+)
+async def test_orders_after_the_last_one(
+    last: dict[str, object], more: dict[str, object] | None, codes: tuple[int, int], tmp_path: Path
+) -> None:
+    async with world(tmp_path) as (_, env), TalkProcess.running("--one-channel", env=env) as one:
+        async with TalkProcess.running(await begin(one), env=env) as other:
+            await other.hears_of("met")
+            other.order(say="before")
+            other.order(**last)
+            if more is not None:
+                other.order(**more)
+            other.end_input()
+            assert (await other.end(), await one.end()) == codes
+        assert one.heard == (["before"] if codes == (0, 0) else [])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_a_pipe_that_goes_on(tmp_path: Path, number: signal.Signals) -> None:
+    async with world(tmp_path) as (there, env), TalkProcess.running("--one-channel", env=env) as one:
+        invite = await begin(one)
+        reading, writing = os.pipe()
+        producer = await asyncio.create_subprocess_exec("yes", stdout=writing)
+        os.close(writing)
+        try:
+            with open(reading) as lines:  # noqa: PTH123 - a pipe
+                async with started(*COMMAND, "talk", invite, env=env, stdin=lines) as process, asyncio.timeout(60):
+                    await one.hears_of("said", 100)
+                    process.send_signal(number)
+                    stdout, stderr = await process.communicate()
+            assert (process.returncode, stdout) == (0, b""), stderr
+            assert await one.end() == 0, one.said
+            assert await there.server.store.count() == 0
+        finally:
+            await producer.wait()  # which nobody reads any more
+
+
 async def test_nobody_reads(tmp_path: Path) -> None:
     async with world(tmp_path) as (_, env), TalkProcess.running("--one-channel", env=env) as one:
         command = f"set -o pipefail; {' '.join(COMMAND)} talk {await begin(one)} < /dev/null | head -n 1"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from smp_peer import SmpPeer
@@ -322,6 +322,34 @@ async def test_who_leaves_while_something_has_not_arrived_says_so_to_the_other(t
         await one.end()
         with pytest.raises(TalkCutShort, match="1 message had not arrived when the other left"):
             await other.end()
+
+
+async def test_who_leaves_before_there_is_an_answer_hears_what_was_not_said(tmp_path: Path) -> None:
+    async with house(tmp_path) as at, beginning(at.ports[0].socks, at.place) as one:
+        at.ways[0].is_cut_off = True  # so that no answer comes
+        at.ways[0].cut()
+        await one.hears_of(events.Disconnected)
+        async with joining(one.link, at.ports[1].socks) as other:
+            other.talk.say("for nobody")
+            other.talk.leave()
+            with pytest.raises(TalkCutShort, match="1 message had nobody to go to"):
+                await other.end()
+
+
+async def test_a_beginner_who_leaves_as_the_other_comes_says_goodbye(tmp_path: Path) -> None:
+    async with house(tmp_path) as at, beginning(at.ports[0].socks, at.place) as one:
+        one.talk.say("hello")
+        start = one.talk.start
+
+        def leave_and_start(*met: Any) -> None:
+            one.talk.leave()
+            start(*met)
+
+        one.talk.start = leave_and_start  # type: ignore[method-assign]
+        async with joining(one.link, at.ports[1].socks) as other:
+            await other.end()
+            await one.end()
+            assert other.heard == ["hello"]
 
 
 async def test_a_server_that_is_gone_at_the_end(tmp_path: Path) -> None:

@@ -84,6 +84,31 @@ def test_a_goodbye_comes_after_all_that_was_said() -> None:
     assert joiner.session.goodbye_arrived
 
 
+def test_nothing_goes_out_behind_the_goodbye() -> None:
+    beginner, joiner = meet()
+    settle(beginner, joiner)
+    joiner.session.say("last words")
+    joiner.session.leave()
+    joiner.session.end_input()
+    for same in (True, False):
+        joiner.session.compare(same=same)
+    with pytest.raises(UsageError, match="this end is leaving"):
+        joiner.session.say("too late")
+    settle(beginner, joiner)
+    assert beginner.happened == [events.Said("last words"), events.Left()]
+    assert (joiner.session.undelivered, joiner.session.same_here) == (0, None)
+
+
+def test_codes_that_differ_are_not_the_same_a_moment_later() -> None:
+    beginner, joiner = meet()
+    settle(beginner, joiner)
+    joiner.session.compare(same=False)
+    joiner.session.compare(same=True)
+    settle(beginner, joiner)
+    assert joiner.session.same_here is False
+    assert beginner.happened == [events.Compared(same=False), events.Left()]
+
+
 def test_both_may_leave_at_once() -> None:
     beginner, joiner = meet()
     settle(beginner, joiner)
@@ -104,6 +129,7 @@ def test_a_joiner_who_leaves_before_the_welcome_says_nothing_else() -> None:
     settle(beginner, joiner)
     assert beginner.happened == [events.Left()]
     assert joiner.session.is_over
+    assert joiner.session.dropped == 1
 
 
 def test_ends_of_input() -> None:

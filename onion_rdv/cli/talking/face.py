@@ -21,7 +21,7 @@ class Face(Protocol):
         """Show what has happened."""
 
     async def feed(self, talk: Talk) -> None:
-        """Say what is typed, until there is no more of it.
+        """Say what is typed, until there is no more of it or this end leaves.
 
         Raises :class:`~onion_rdv.errors.UsageError` for what cannot be said.
         """

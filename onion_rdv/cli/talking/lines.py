@@ -48,6 +48,8 @@ class Lines:
             talk.end_input()
         said_something = False
         async for line in lines():
+            if talk.is_leaving:
+                return
             said_something = True
             if self._is_typed:
                 obey(line, talk)

@@ -45,9 +45,11 @@ class Programs:
         emit_json(describe(event))
 
     async def feed(self, talk: Talk) -> None:
-        """Do what every line of stdin says; at its end, do as pipes do."""
+        """Do what every line of stdin says, until one ends the talk; at the end of stdin, do as pipes do."""
         said_something = False
         async for line in lines():
+            if talk.is_leaving:
+                return
             said_something |= _obey(line, talk)
             await talk.until_few_wait()
         talk.end_input(leave_when_complete=said_something)

@@ -74,17 +74,20 @@ class Talk:
         for action in self._early:
             action(session)
         self._early.clear()
+        if self._leaving:  # when the other came
+            session.leave()
 
     # What this end does
 
     def say(self, text: str) -> int:
         """Say something, even before anybody has come; gives the message's number, counted from 1.
 
-        Raises :class:`~onion_rdv.errors.UsageError` for what is too long.
+        Raises :class:`~onion_rdv.errors.UsageError` for what is too long, and when this end is leaving.
         """
-        self._early_size += len(encode_text(text))
-        self.said += 1
+        size = len(encode_text(text))
         self._do(lambda session: session.say(text))
+        self._early_size += size
+        self.said += 1
         return self.said
 
     def compare(self, *, same: bool) -> None:
@@ -110,12 +113,15 @@ class Talk:
         self._news.beat()
 
     @property
+    def is_leaving(self) -> bool:
+        """Whether this end leaves, so that nothing more can be said here."""
+        return self._leaving or (self.session is not None and self.session.leaving)
+
+    @property
     def is_ending(self) -> bool:
         """Whether one of the two is leaving, or has left."""
         session = self.session
-        return self._leaving or (
-            session is not None and (session.left or session.leaving or session.same_there is False)
-        )
+        return self.is_leaving or (session is not None and (session.left or session.same_there is False))
 
     async def until_few_wait(self) -> None:
         """Wait until there is not much left to send."""
@@ -145,6 +151,8 @@ class Talk:
             raise CodesDiffer
         if session.left and session.undelivered:
             raise TalkCutShort(f"{_messages(session.undelivered)} had not arrived when the other left")
+        if session.dropped:
+            raise TalkCutShort(f"{_messages(session.dropped)} had nobody to go to: the other had not answered yet")
 
     async def _until_the_end(self) -> None:
         await self._news.until(self._comes_to_an_end)

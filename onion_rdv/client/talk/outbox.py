@@ -50,7 +50,8 @@ class Outbox:
         self._waiting: deque[_Waiting | Item] = deque()
         self._on_its_way: Outgoing | None = None
         self._said = 0
-        self._dropped = 0
+        self.dropped = 0
+        """How many messages will never be sent."""
         self.waiting_size = 0
         """How many bytes wait that are in no frame yet."""
         self._receipt: int | None = None
@@ -79,7 +80,7 @@ class Outbox:
     @property
     def undelivered(self) -> int:
         """How many of the person's messages have not arrived."""
-        return self._dropped + len(self._not_arrived) + self._count_waiting()
+        return self.dropped + len(self._not_arrived) + self._count_waiting()
 
     def say(self, text: bytes) -> int:
         """Let a message wait; gives its number, counted from 1."""
@@ -102,7 +103,7 @@ class Outbox:
 
     def clear(self) -> None:
         """Drop whatever waits, except a receipt; what a person said counts as undelivered for good."""
-        self._dropped += self._count_waiting()
+        self.dropped += self._count_waiting()
         self.waiting_size = 0
         self._waiting.clear()
         self._wants_sign = False

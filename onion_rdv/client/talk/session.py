@@ -67,25 +67,32 @@ class Session:
     def say(self, text: str) -> int:
         """Say something; gives the message's number for :class:`~onion_rdv.client.talk.events.Sent` and ``Arrived``.
 
-        Raises :class:`~onion_rdv.errors.UsageError` for what is too long.
+        Raises :class:`~onion_rdv.errors.UsageError` for what is too long, and when this end is leaving.
         """
+        if self.leaving:
+            raise UsageError("nothing more can be said: this end is leaving", hint="begin a new talk")
         return self._outbox.say(encode_text(text))
 
     def compare(self, *, same: bool) -> None:
-        """Tell the other what the person here found when they compared the codes; other codes end the talk."""
+        """Tell the other what the person here found when they compared the codes; other codes end the talk.
+
+        Who is leaving has said all there is to say, and what they found stands. Raises
+        :class:`~onion_rdv.errors.UsageError` before there is a code.
+        """
         if self.code is None:
             raise UsageError("there is no code to compare yet", hint="wait until the other has answered")
+        if self.leaving:
+            return
         self.same_here = same
-        if same:
-            self._outbox.add(frames.Verdict(same=True))
-        elif not self.leaving:
+        if not same:
             self._outbox.clear()
-            self._outbox.add(frames.Verdict(same=False))
+        self._outbox.add(frames.Verdict(same))
+        if not same:
             self.leave()
 
     def end_input(self) -> None:
-        """Tell the other, after all that was said, not to wait for more."""
-        if not self._input_ended_here:
+        """Tell the other, after all that was said, not to wait for more; a goodbye says that by itself."""
+        if not self._input_ended_here and not self.leaving:
             self._input_ended_here = True
             self._outbox.add(frames.InputEnded())
 
@@ -103,6 +110,11 @@ class Session:
     def undelivered(self) -> int:
         """How many messages of this end have not arrived at the other."""
         return self._outbox.undelivered
+
+    @property
+    def dropped(self) -> int:
+        """How many of these are not even at the server, and never will be."""
+        return self._outbox.dropped
 
     @property
     def waiting_size(self) -> int:
