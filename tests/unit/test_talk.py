@@ -336,7 +336,9 @@ async def test_who_leaves_before_there_is_an_answer_hears_what_was_not_said(tmp_
                 await other.end()
 
 
-async def test_a_beginner_who_leaves_as_the_other_comes_says_goodbye(tmp_path: Path) -> None:
+async def test_a_beginner_who_leaves_as_the_other_comes_says_goodbye(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with house(tmp_path) as at, beginning(at.ports[0].socks, at.place) as one:
         one.talk.say("hello")
         start = one.talk.start
@@ -345,7 +347,7 @@ async def test_a_beginner_who_leaves_as_the_other_comes_says_goodbye(tmp_path: P
             one.talk.leave()
             start(*met)
 
-        one.talk.start = leave_and_start  # type: ignore[method-assign]
+        monkeypatch.setattr(one.talk, "start", leave_and_start)
         async with joining(one.link, at.ports[1].socks) as other:
             await other.end()
             await one.end()
