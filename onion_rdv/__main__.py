@@ -14,13 +14,14 @@ def run() -> None:
         if arguments in ([], ["-h"], ["--help"]):
             from onion_rdv.cli.usage import USAGE
 
-            sys.stdout.write(USAGE)
-            return
-        if arguments == ["--version"]:
+            if _print(USAGE):
+                return
+            arguments = ["--help"]
+        elif arguments == ["--version"]:
             from onion_rdv import __version__
 
-            sys.stdout.write(f"onion-rdv {__version__}\n")
-            return
+            if _print(f"onion-rdv {__version__}\n"):
+                return
     gc.disable()  # while modules are loaded there is no garbage: looking for it is a tenth of the time that takes
     if arguments[:1] != ["testnet"]:  # it has no secrets, and what it runs is a person's program
         from onion_rdv.cli import own_process
@@ -33,6 +34,16 @@ def run() -> None:
     code = main(arguments)
     gc.freeze()  # nor has what is left to be looked through, for the process ends: that takes as long again
     sys.exit(code)
+
+
+def _print(text: str) -> bool:
+    """Print to stdout; gives False where that cannot be, so that what fails next says why."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

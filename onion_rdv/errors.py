@@ -13,7 +13,8 @@
     │   ├── MalformedOnionAddress
     │   ├── MalformedInvite
     │   ├── MalformedPassphrase
-    │   └── NotHandedOver
+    │   ├── NotHandedOver
+    │   └── OutputLost
     ├── NoTor                          3
     │   ├── PortNotUsed
     │   ├── ControlRefused
@@ -52,7 +53,8 @@
     ├── StoreError                     9
     │   ├── TooManyBuckets
     │   └── BackupUnusable
-    └── MalformedRequest              70
+    ├── MalformedRequest              70
+    └── NobodyReads                  141
 """
 
 from __future__ import annotations
@@ -158,6 +160,12 @@ class NotHandedOver(UsageError):
     """The link could not be handed to an app here."""
 
     default_hint = "paste the link into the app, or scan it there with --qr"
+
+
+class OutputLost(UsageError):
+    """The result cannot be written to stdout."""
+
+    default_hint = "make room there, or have it written somewhere else"
 
 
 class NoTor(RdvError):
@@ -413,3 +421,13 @@ class MalformedRequest(RdvError):
     """The request is malformed."""
 
     default_hint = "see docs/protocol.md"
+
+
+class NobodyReads(RdvError):
+    """Nobody reads any more what is printed.
+
+    Who closed the pipe knows (``head``): the command ends without a word, with the code that shells give for SIGPIPE.
+    """
+
+    exit_code = 141
+    default_hint = "have it read to its end"

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import gc
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from onion_rdv import __version__
 from onion_rdv.cli.reports import as_bug
 from onion_rdv.cli.settings_file import OWN_ALONE, SettingsFile
-from onion_rdv.cli.terminal import complain
+from onion_rdv.cli.terminal import complain, results_by_click, say
 from onion_rdv.cli.usage import USAGE
 from onion_rdv.cli.usage_errors import as_usage_error
-from onion_rdv.errors import RdvError, UsageError
+from onion_rdv.errors import NobodyReads, RdvError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,6 +47,19 @@ _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 class _LateGroup(click.Group):
     """A group that imports a command when it is called, so that none pays for the others."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        with results_by_click():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            with results_by_click():
+                return super().invoke(ctx)
+        except BrokenPipeError as error:  # click would take it for that of stdout, and end with 1
+            raise as_bug(error) from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -93,7 +106,10 @@ def cli(context: click.Context) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Run a command; gives its exit code, and never lets a traceback through."""
     try:
-        result = cli.main(list(arguments), prog_name="onion-rdv", standalone_mode=False)
+        with results_by_click():
+            result = cli.main(list(arguments), prog_name="onion-rdv", standalone_mode=False)
+    except NobodyReads as error:
+        return error.exit_code
     except RdvError as error:
         complain(error)
         return error.exit_code
@@ -101,7 +117,7 @@ def main(arguments: Sequence[str]) -> int:
         complain(as_usage_error(error))
         return UsageError.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("onion-rdv: interrupted", err=True)
+        say("onion-rdv: interrupted")
         return _INTERRUPTED
     except Exception as error:  # noqa: BLE001
         bug = as_bug(error)

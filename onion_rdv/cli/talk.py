@@ -19,7 +19,7 @@ from onion_rdv.cli.route import Route, route_options, tor_route
 from onion_rdv.cli.secret_input import STDIN, ask, read_argument, read_secret_file
 from onion_rdv.cli.settings import EPILOG, option
 from onion_rdv.cli.terminal import emit_json, refuse_journal, say
-from onion_rdv.errors import TalkCutShort, UsageError
+from onion_rdv.errors import UsageError
 from onion_rdv.protocol import Invite
 
 if TYPE_CHECKING:
@@ -123,9 +123,6 @@ async def _converse(talk: Talk, face: Face) -> None:
     feeding.add_done_callback(lambda done: talk.leave() if not done.cancelled() and done.exception() else None)
     try:
         await talk.run()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # python flushes it once more at its end
-        raise TalkCutShort("nobody reads any more what the other says", hint="let it be read") from None
     finally:
         feeding.cancel()
         await asyncio.wait([feeding])

@@ -6,20 +6,24 @@
 * Whatever came over the network or out of a link is escaped before a terminal sees it.
 * A secret is printed only where it is the result that was asked for, and never into a journal.
 * In a journal every line to stderr has its priority.
+* A result that cannot be written ends the command; that nobody can be told something does not.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
-from typing import TYPE_CHECKING, Any, Self
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 import click
 
-from onion_rdv.errors import UsageError
+from onion_rdv.errors import NobodyReads, OutputLost, UsageError
 from onion_rdv.systemd.journal import Priority, is_journal, with_priority
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
     from onion_rdv.errors import RdvError
@@ -28,11 +32,42 @@ _BAR_CELLS = 24
 
 
 def emit(text: str) -> None:
-    """Print a result; in UTF-8 where the encoding of stdout lacks a character, for nothing of it may be lost."""
+    """Print a result; in UTF-8 where the encoding of stdout lacks a character, for nothing of it may be lost.
+
+    Raises :class:`~onion_rdv.errors.OutputLost` or :class:`~onion_rdv.errors.NobodyReads` where it cannot be written.
+    """
     try:
-        click.echo(text)
-    except UnicodeEncodeError:  # raised before anything was written
-        click.echo(text.encode())
+        try:
+            click.echo(text)
+        except UnicodeEncodeError:  # raised before anything was written
+            click.echo(text.encode())
+    except OSError as error:
+        raise _lost(error) from None
+
+
+@contextmanager
+def results_by_click() -> Iterator[None]:
+    """Raise the same where click prints by itself, as it does help: for the OSErrors of stdout, and no others."""
+    try:
+        yield
+    except OSError:
+        try:
+            sys.stdout.flush()  # what could not be written is there still
+        except OSError as error:
+            raise _lost(error) from None
+        raise
+
+
+def _lost(error: OSError) -> OutputLost | NobodyReads:
+    _give_up(sys.stdout)
+    return NobodyReads() if isinstance(error, BrokenPipeError) else OutputLost(error.strerror or "")
+
+
+def _give_up(stream: TextIO) -> None:
+    """Have all that is still to come, and what Python holds back to try again at its end, written nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def emit_json(result: dict[str, Any]) -> None:
@@ -43,7 +78,14 @@ def emit_json(result: dict[str, Any]) -> None:
 
 def say(text: str = "", priority: Priority = Priority.INFO) -> None:
     """Tell the person something that is not a result."""
-    click.echo(with_priority(text, priority) if is_journal(sys.stderr) else text, err=True)
+    _tell(with_priority(text, priority) if is_journal(sys.stderr) else text)
+
+
+def _tell(text: str, *, nl: bool = True) -> None:
+    try:
+        click.echo(text, err=True, nl=nl)
+    except OSError:
+        _give_up(sys.stderr)
 
 
 def warn(text: str) -> None:
@@ -93,7 +135,7 @@ class ProgressBar:
         if self._live:
             filled = _BAR_CELLS * percent // 100
             bar = "█" * filled + "░" * (_BAR_CELLS - filled)
-            click.echo(f"\r\x1b[2K{self._title} {bar} {percent:3d}% {printable(what)}", err=True, nl=False)
+            _tell(f"\r\x1b[2K{self._title} {bar} {percent:3d}% {printable(what)}", nl=False)
         elif self._last is None or percent >= 100 or percent // 25 > self._last[0] // 25:
             say(f"{self._title}: {percent}% {printable(what)}")
         self._last = (percent, what)

@@ -37,9 +37,9 @@ Most options can be set for good, as onion-rdv(1) says of each: as name = value
 in ~/.config/onion-rdv/config.toml, or as ONION_RDV_NAME in the environment.
 Results go to stdout, all else to stderr; --json prints results for programs.
 
-Exit codes: 0 done, 2 usage or malformed input, 3 no Tor, or none any more,
-4 server unreachable, 5 bucket unknown or expired, 6 wrong passphrase, 7 a
-server failed a check, or the codes of a talk differ, 8 messaging server
-unreachable or link dead (accept: with --probe=require), or talk cut short,
-9 store unusable, 70 a bug.
+Exit codes: 0 done, 2 usage, malformed input or stdout that takes nothing,
+3 no Tor, or none any more, 4 server unreachable, 5 bucket unknown or expired,
+6 wrong passphrase, 7 a server failed a check, or the codes of a talk differ,
+8 messaging server unreachable or link dead (accept: with --probe=require), or
+talk cut short, 9 store unusable, 70 a bug, 141 nobody reads the output.
 """

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import IO
 
 import pytest
-from command_line import COMMAND, environment, onion_rdv
+from command_line import COMMAND, environment, no_surprise, onion_rdv
 from socks_proxy import RecordingSocks
 from terminal import at_a_terminal
 from test_client import KEY, LINK, PASSPHRASE, FakeServer
@@ -17,9 +19,6 @@ from onion_rdv import errors
 from onion_rdv.cli.main import COMMANDS, main
 from onion_rdv.cli.usage import USAGE
 from onion_rdv.protocol import BUCKET_LINK_SIZE, SALT_SIZE, Invite, encode_onion_address
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ADDRESS = encode_onion_address(KEY)
 OTHER_ADDRESS = encode_onion_address(bytes(32))
@@ -168,17 +167,79 @@ def test_an_interrupt_is_no_bug(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert "interrupted" in capsys.readouterr().err
 
 
-def test_a_reader_that_goes_away_is_no_bug(tmp_path: Path) -> None:
+PRINTING = [
+    [],
+    ["--help"],
+    ["--version"],
+    ["offer", "--help"],
+    ["completion", "bash"],
+    ["info", str(OPEN_INVITE)],
+    ["info", "--json", str(OPEN_INVITE)],
+]
+
+
+def run_with(
+    arguments: list[str],
+    tmp_path: Path,
+    stdout: IO[bytes] | int,
+    stderr: IO[bytes] | int = subprocess.PIPE,
+    **more: str,
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        env=environment(tmp_path, **more), stdout=stdout, stderr=stderr, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+
+def without_warnings(said: str) -> list[str]:
+    return [line for line in said.splitlines() if "was an argument" not in line]
+
+
+@pytest.mark.parametrize("arguments", PRINTING)
+def test_a_reader_that_goes_away_is_no_bug(arguments: list[str], tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        result = subprocess.run(
-            [sys.executable, "-m", "onion_rdv", "completion", "bash"],
-            env=environment(tmp_path), stdout=writing, stderr=subprocess.PIPE, text=True, check=False,
-        )  # fmt: skip
+        result = run_with(arguments, tmp_path, writing)
     finally:
         os.close(writing)
-    assert (result.returncode, result.stderr) == (1, "")
+    assert (result.returncode, without_warnings(result.stderr)) == (141, [])
+
+
+@pytest.mark.parametrize("arguments", PRINTING)
+def test_a_full_disk_is_no_bug(arguments: list[str], tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        result = run_with(arguments, tmp_path, full)
+    assert result.returncode == 2
+    assert without_warnings(result.stderr) == [
+        "onion-rdv: the result cannot be written to stdout: No space left on device",
+        "hint: make room there, or have it written somewhere else",
+    ]
+
+
+def test_completion_onto_a_full_disk(tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        result = run_with([], tmp_path, full, _ONION_RDV_COMPLETE="bash_source")
+    assert (result.returncode, no_surprise(result.stderr)) == (2, True)
+
+
+def test_what_cannot_be_said_keeps_nothing_from_being_done(tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = run_with(["info", str(OPEN_INVITE)], tmp_path, subprocess.PIPE, full)
+        refused = run_with(["info", "rdv://nonsense"], tmp_path, subprocess.PIPE, full)
+    assert (done.returncode, "bucket link" in done.stdout) == (0, True)
+    assert refused.returncode == 2
+
+
+def test_another_broken_pipe_is_not_taken_for_that_of_stdout(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: str) -> None:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+    monkeypatch.setattr(Invite, "parse", fail)
+    assert main(["info", str(INVITE)]) == 70
+    assert "BrokenPipeError" in capsys.readouterr().err
 
 
 # Settings

@@ -28,6 +28,7 @@ EXIT_CODES = {
     "StreamFailed": 4,
     "StoreError": 9,
     "MalformedRequest": 70,
+    "NobodyReads": 141,
 }
 
 
