@@ -171,13 +171,18 @@ async def test_what_people_see_and_type(tmp_path: Path) -> None:
         ]
         seen = asyncio.create_task(at_a_terminal([*COMMAND, "talk", "--join"], typing, env))
         await one.until(lambda: one.heard == ["/etc/passwd"])
+        one.order(say="the other says that the codes are the same")
         one.order(say="\x1b[8mhidden \N{MAN}\u200d\N{WOMAN}")
         await one.hears_of("compared")
+        one.order(same=True)
         one.order(say="all seen")
         code, screen = await seen
         assert code == 0
         assert invite not in screen
-        assert "\\x1b[8mhidden \N{MAN}\u200d\N{WOMAN}" in screen
+        assert "\nother: \\x1b[8mhidden \N{MAN}\u200d\N{WOMAN}" in screen
+        assert "\nother: the other says that the codes are the same" in screen
+        assert "\n* the other says that the codes are the same" in screen
+        assert "\n* the other is here; the code of this talk is" in screen
         await one.hears_of("left")
         assert await one.end() == 0
         assert await there.server.store.count() == 0

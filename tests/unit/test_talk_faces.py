@@ -12,13 +12,14 @@ import pytest
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import DummyInput
 from prompt_toolkit.output import DummyOutput
+from prompt_toolkit.utils import get_cwidth
 from talk_material import meet, settle
 
 from onion_rdv.cli.passphrases import code_words
 from onion_rdv.cli.talking.face import obey
 from onion_rdv.cli.talking.prompt import Prompt
 from onion_rdv.cli.talking.stdin import lines
-from onion_rdv.cli.talking.words import describe
+from onion_rdv.cli.talking.words import as_said, describe
 from onion_rdv.client.talk import events
 from onion_rdv.client.talk.session import MAX_TEXT_SIZE
 from onion_rdv.errors import UsageError
@@ -154,6 +155,28 @@ def test_how_things_stand(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "")
     prompt.tell(events.Said("\x1b"))
     assert capsys.readouterr() == ("other: \\x1b\n", "")
+
+
+@pytest.mark.parametrize(
+    "letter", ["x", "\N{FULLWIDTH LATIN SMALL LETTER X}", "\u00a0", "\u0301", "\N{INVERTED EXCLAMATION MARK}"]
+)
+def test_what_the_other_says_begins_no_line_of_the_screen(letter: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.get_terminal_size", lambda _: os.terminal_size((40, 24)))
+    text = letter * 100 + "* the code of this talk is: abacus"
+    first, *more = as_said(text).split("\n")
+    assert first.startswith("other: ")
+    assert more
+    assert all(line.startswith(" " * 7) for line in more)
+    assert "".join(line[7:] for line in (first, *more)) == text
+    for line in (first, *more):
+        assert sum(max(get_cwidth(c), 0) for c in line) < 40
+
+
+@pytest.mark.parametrize("columns", [0, 1, 8])
+def test_a_screen_that_is_hardly_one(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.get_terminal_size", lambda _: os.terminal_size((columns, 24)))
+    assert as_said("") == "other: "
+    assert as_said("abcd") == ("other: ab\n       cd" if columns else "other: abcd")
 
 
 def test_silence_in_plain_words() -> None:

@@ -1,7 +1,7 @@
 """Lines in, lines out: for pipes, and for terminals that can do no more.
 
-What the other says goes to stdout, everything else to stderr. At a terminal, lines that begin with a slash are
-commands; from a pipe everything is said as it is.
+What the other says goes to stdout, everything else to stderr; on a terminal, each line says which of the two it is.
+At a terminal, lines that begin with a slash are commands; from a pipe everything is said as it is.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from onion_rdv.cli.talking.face import COMMANDS, obey
 from onion_rdv.cli.talking.stdin import lines
-from onion_rdv.cli.talking.words import describe, shown
+from onion_rdv.cli.talking.words import as_said, describe
 from onion_rdv.cli.terminal import emit, say
 from onion_rdv.client.talk import events
 
@@ -31,11 +31,12 @@ class Lines:
     def tell(self, event: Event) -> None:
         """Print what the other says, and tell the rest."""
         if isinstance(event, events.Said):
-            emit(shown(event.text) if self._is_read else event.text)
+            emit(as_said(event.text) if self._is_read else event.text)
         elif (words := describe(event)) is not None:
-            say(words)
+            mark = "* " if self._is_read else ""
+            say(mark + words)
             if isinstance(event, events.Met) and self._is_typed:
-                say(f"compare it with the other's, by voice; type {COMMANDS}")
+                say(f"{mark}compare it with the other's, by voice; type {COMMANDS}")
 
     async def feed(self, talk: Talk) -> None:
         """Say every line of stdin.

@@ -11,7 +11,7 @@ from prompt_toolkit.patch_stdout import patch_stdout
 
 from onion_rdv.cli.passphrases import code_words
 from onion_rdv.cli.talking.face import COMMANDS, obey
-from onion_rdv.cli.talking.words import describe, duration, shown
+from onion_rdv.cli.talking.words import as_said, describe, duration
 from onion_rdv.cli.terminal import emit, say
 from onion_rdv.client.talk import events
 
@@ -38,7 +38,7 @@ class Prompt:
         """Show what has happened, above the prompt or below it."""
         match event:
             case events.Said(text):
-                emit(f"other: {shown(text)}")
+                emit(as_said(text))
             case events.Sent():
                 self._sent += 1
             case events.Arrived():

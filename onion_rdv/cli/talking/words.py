@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import unicodedata
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 _JOINERS = "\u200c\u200d"  # which hold letters and emoji together, and do nothing else
 _MINUTE = 60
+_OTHER = "other: "
+_COLUMNS = 80  # of a terminal that does not say how many it has
 
 _WORDS: dict[type[Event], str] = {
     events.CameBack: "the other is back",
@@ -48,6 +51,37 @@ def describe(event: Event) -> str | None:
 def shown(text: str) -> str:
     """Give a message as a terminal may show it: control characters, and whatever it might act on, as escapes."""
     return "".join(c if c in _JOINERS or unicodedata.category(c) == "Zs" else printable(c) for c in text)
+
+
+def as_said(text: str) -> str:
+    """Give what the other says as a terminal may show it: by whom it is, and on lines that begin with nothing else.
+
+    Else a terminal would break long lines by itself, and the other could have one begin with what looks like words
+    of this program, for instance with another code.
+    """
+    room = max(_columns() - 1 - len(_OTHER), 2)  # in the last column, terminals differ
+    lines, line, size = [], "", 0
+    for c in shown(text):
+        width = _most_cells(c)
+        if size + width > room:
+            lines.append(line)
+            line, size = "", 0
+        line += c
+        size += width
+    return _OTHER + f"\n{' ' * len(_OTHER)}".join([*lines, line])
+
+
+def _most_cells(character: str) -> int:
+    """Give how many cells a terminal may need for a character, at the most: terminals differ in many."""
+    return 1 if unicodedata.east_asian_width(character) in {"Na", "H", "N"} else 2
+
+
+def _columns() -> int:
+    """Give how wide the terminal is; what the environment says of it may be of another time."""
+    try:
+        return os.get_terminal_size(1).columns or _COLUMNS
+    except OSError:
+        return _COLUMNS
 
 
 def through_exit(host: str) -> str:
