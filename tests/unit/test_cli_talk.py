@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import IO, TYPE_CHECKING
 
 import pytest
@@ -205,6 +205,23 @@ async def test_a_prompt_for_people(tmp_path: Path) -> None:
         assert "all has arrived" in screen
         assert await one.end() == 0
         assert await there.server.store.count() == 0
+
+
+async def test_further_interrupts_give_up_at_the_prompt_too(tmp_path: Path) -> None:
+    async with world(tmp_path) as (there, env), TalkProcess.running("--one-channel", env=env) as one:
+        noted = tmp_path / "pid"
+        env["TERM"] = "xterm"
+        command = ["sh", "-c", f'echo $$ > {noted}; exec "$@"', "sh", *COMMAND, "talk", "--timeout", "1000"]
+        typing = [("the code of this talk is", "good evening")]
+        seen = asyncio.create_task(at_a_terminal([*command, await begin(one)], typing, env))
+        await one.until(lambda: one.heard == ["good evening"])
+        there.messaging.is_frozen = True  # neither the goodbye nor the deletion is answered
+        while not seen.done():
+            with suppress(ProcessLookupError):
+                os.kill(int(noted.read_text()), signal.SIGINT)
+            await asyncio.sleep(0.1)
+        code, screen = await seen
+        assert code in {130, -signal.SIGINT}, screen  # the latter where another one comes at the very end
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -57,7 +57,8 @@ class Prompt:
         with patch_stdout():
             while not talk.is_ending:
                 try:
-                    line = await self._prompt.prompt_async()
+                    # SIGINT stays the talk's: prompt_toolkit would take its handler over, and then away for good.
+                    line = await self._prompt.prompt_async(handle_sigint=False)
                 except (EOFError, KeyboardInterrupt):
                     talk.leave()
                     return
