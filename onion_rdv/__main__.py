@@ -6,9 +6,13 @@ import gc
 import os
 import sys
 
+from onion_rdv.cli import standard_streams
+
 
 def run() -> None:
     """Run the command line; what is asked for most often is answered before anything is imported."""
+    if not standard_streams.complete():
+        sys.exit(_refuse_closed_stdout())
     arguments = sys.argv[1:]
     if "_ONION_RDV_COMPLETE" not in os.environ:
         if arguments in ([], ["-h"], ["--help"]):
@@ -34,6 +38,14 @@ def run() -> None:
     code = main(arguments)
     gc.freeze()  # nor has what is left to be looked through, for the process ends: that takes as long again
     sys.exit(code)
+
+
+def _refuse_closed_stdout() -> int:
+    from onion_rdv.cli.terminal import complain
+    from onion_rdv.errors import OutputLost
+
+    complain(OutputLost("it is closed", hint="open it, or have what is printed thrown away: >/dev/null"))
+    return OutputLost.exit_code
 
 
 def _print(text: str) -> bool:

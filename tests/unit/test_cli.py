@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import subprocess
@@ -229,6 +230,40 @@ def test_what_cannot_be_said_keeps_nothing_from_being_done(tmp_path: Path) -> No
         refused = run_with(["info", "rdv://nonsense"], tmp_path, subprocess.PIPE, full)
     assert (done.returncode, "bucket link" in done.stdout) == (0, True)
     assert refused.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "says"),
+    [
+        ("info <&-", 2, "the invite is empty"),
+        ("accept <&-", 2, "the invite is empty"),
+        ("offer --server $ADDRESS <&-", 2, "the link is empty"),
+        ("offer - --server $ADDRESS <&-", 2, "the link is empty"),
+        ("accept $CLOSED_INVITE <&-", 2, "there is no passphrase"),
+        ("talk $CLOSED_INVITE <&-", 2, "there is no passphrase"),
+        ("talk $INVITE --socks 127.0.0.1:1 <&-", 3, "not tor's SOCKS port"),
+        ("info $INVITE >&-", 2, "the result cannot be written to stdout: it is closed"),
+        ("talk --json $INVITE >&-", 2, "the result cannot be written to stdout: it is closed"),
+        ("--help >&-", 2, "the result cannot be written to stdout: it is closed"),
+        ("info $INVITE 2>&-", 0, ""),
+        ("info nonsense 2>&-", 2, ""),
+        ("--version <&- 2>&-", 0, ""),
+        ("--version <&- >&- 2>&-", 2, ""),
+    ],
+)
+async def test_standard_streams_that_are_closed(command: str, code: int, says: str, tmp_path: Path) -> None:
+    env = environment(
+        tmp_path, ADDRESS=ADDRESS, INVITE=str(OPEN_INVITE), CLOSED_INVITE=str(INVITE), COMMAND=" ".join(COMMAND)
+    )
+    process = await asyncio.create_subprocess_exec(
+        "sh", "-c", f"exec $COMMAND {command}", env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    async with asyncio.timeout(60):
+        stdout, stderr = await process.communicate()
+    assert process.returncode == code, stderr
+    assert says in stderr.decode()
+    assert no_surprise(stderr.decode())
+    assert bool(stdout) == (code == 0)
 
 
 def test_another_broken_pipe_is_not_taken_for_that_of_stdout(
