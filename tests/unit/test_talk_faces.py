@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from contextlib import contextmanager
@@ -16,16 +17,21 @@ from prompt_toolkit.utils import get_cwidth
 from talk_material import meet, settle
 
 from onion_rdv.cli.passphrases import code_words
+from onion_rdv.cli.talking import lines as talking_lines
+from onion_rdv.cli.talking import programs as talking_programs
 from onion_rdv.cli.talking.face import obey
+from onion_rdv.cli.talking.lines import Lines
+from onion_rdv.cli.talking.programs import Programs
 from onion_rdv.cli.talking.prompt import Prompt
 from onion_rdv.cli.talking.stdin import lines
 from onion_rdv.cli.talking.words import as_said, describe
 from onion_rdv.client.talk import events
+from onion_rdv.client.talk.conversation import FEW
 from onion_rdv.client.talk.session import MAX_TEXT_SIZE
 from onion_rdv.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from onion_rdv.client.talk.conversation import Talk
     from onion_rdv.client.talk.session import Session
@@ -36,6 +42,8 @@ class FakeTalk:
     """Notes what it is told to do."""
 
     session: Session | None = None
+    waiting: int = 0
+    is_leaving: bool = False
     done: list[object] = field(default_factory=list)
 
     def say(self, text: str) -> None:
@@ -48,6 +56,15 @@ class FakeTalk:
 
     def leave(self) -> None:
         self.done.append("leave")
+        self.is_leaving = True
+
+    def end_input(self, *, leave_when_complete: bool = False) -> None:
+        self.done.append("end of input" + ", then leave" * leave_when_complete)
+
+    async def until_few_wait(self, few: int = FEW) -> None:
+        """Let as much wait as there is at most before the first thing is to be said."""
+        if self.waiting > few:
+            await asyncio.Future()
 
 
 @pytest.mark.parametrize(
@@ -73,6 +90,60 @@ def test_what_is_typed(line: str, done: list[object], capsys: pytest.CaptureFixt
     assert said.out == ""
     assert ("no such command" in said.err) is (line == "/etc")
     assert ("too long" in said.err) is (len(line) > 20)
+
+
+@dataclass
+class Input:
+    """Takes the place of stdin: a terminal or not, and its lines."""
+
+    written: list[str]
+    is_a_terminal: bool = False
+
+    def isatty(self) -> bool:
+        return self.is_a_terminal
+
+    async def lines(self) -> AsyncIterator[str]:
+        for line in self.written:
+            yield line
+
+
+async def feed(face: type[Lines | Programs], stdin: Input, talk: FakeTalk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", stdin)
+    for module in (talking_lines, talking_programs):
+        monkeypatch.setattr(module, "lines", stdin.lines)
+    async with asyncio.timeout(10):
+        await face().feed(cast("Talk", talk))
+
+
+async def test_orders_do_not_wait_for_what_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    talk = FakeTalk(waiting=70_000)
+    await feed(Programs, Input(['{"say": "x"}', '{"same": true}', '{"quit": true}', "junk"]), talk, monkeypatch)
+    assert talk.done == ["x", True, "leave"]
+    talk = FakeTalk(waiting=MAX_TEXT_SIZE + 1)
+    await feed(Programs, Input(['{"quit": true}', "junk"]), talk, monkeypatch)
+    assert talk.done == ["leave"]
+    talk.is_leaving = False
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await feed(Programs, Input(['{"say": "x"}', '{"quit": true}']), talk, monkeypatch)
+    assert talk.done == ["leave"]
+
+
+async def test_what_is_typed_does_not_wait_for_what_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    talk = FakeTalk(waiting=MAX_TEXT_SIZE + 1)
+    await feed(Lines, Input(["x", "/quit", "y"], is_a_terminal=True), talk, monkeypatch)
+    assert talk.done == ["end of input", "x", "leave"]
+
+
+async def test_a_pipe_waits_for_what_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    talk = FakeTalk(waiting=FEW)
+    await feed(Lines, Input(["x", "/quit"]), talk, monkeypatch)
+    assert talk.done == ["x", "/quit", "end of input, then leave"]
+    talk = FakeTalk(waiting=FEW + 1)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await feed(Lines, Input(["x"]), talk, monkeypatch)
+    assert talk.done == []
 
 
 # Stdin

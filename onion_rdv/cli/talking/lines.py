@@ -49,6 +49,8 @@ class Lines:
             talk.end_input()
         said_something = False
         async for line in lines():
+            if not self._is_typed:  # what is typed may be a command, which waits for nothing
+                await talk.until_few_wait()
             if talk.is_leaving:
                 return
             said_something = True
@@ -56,7 +58,6 @@ class Lines:
                 obey(line, talk)
             else:
                 talk.say(line)
-            await talk.until_few_wait()
         if self._is_typed:
             talk.leave()
         else:

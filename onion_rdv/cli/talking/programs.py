@@ -11,6 +11,7 @@ from onion_rdv.cli.passphrases import code_words
 from onion_rdv.cli.talking.stdin import lines
 from onion_rdv.cli.terminal import emit_json
 from onion_rdv.client.talk import events
+from onion_rdv.client.talk.session import MAX_TEXT_SIZE
 from onion_rdv.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from onion_rdv.client.talk.events import Event
 
 _ORDERS: Final = '{"say": TEXT}, {"same": true or false} and {"quit": true}'
+
+_READ_ON: Final = MAX_TEXT_SIZE
+"""Bytes of text that may wait to be sent while orders are read on: one that ends the talk may stand behind them."""
 
 _NAMES: Final[dict[type[Event], str]] = {
     events.Met: "met",
@@ -48,10 +52,12 @@ class Programs:
         """Do what every line of stdin says, until one ends the talk; at the end of stdin, do as pipes do."""
         said_something = False
         async for line in lines():
+            order = _read(line)
+            if isinstance(order, dict) and "say" in order:  # other orders wait for nothing
+                await talk.until_few_wait(_READ_ON)
             if talk.is_leaving:
                 return
-            said_something |= _obey(line, talk)
-            await talk.until_few_wait()
+            said_something |= _obey(order, talk)
         talk.end_input(leave_when_complete=said_something)
 
 
@@ -72,12 +78,16 @@ def describe(event: Event) -> dict[str, Any]:
     return described
 
 
-def _obey(line: str, talk: Talk) -> bool:
-    """Do what a line says; tells whether it said something to the other."""
+def _read(line: str) -> Any:
+    """Give what a line holds; None for what is no JSON."""
     try:
-        order = json.loads(line)
+        return json.loads(line)
     except ValueError:
-        order = None
+        return None
+
+
+def _obey(order: Any, talk: Talk) -> bool:
+    """Do what an order says; tells whether it said something to the other."""
     match order:
         case {"say": str(text)}:
             talk.say(text)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _LAST_WORDS: Final = 10.0
 """Seconds to wait at the end for what is still to be heard: a receipt for our goodbye, or the other's goodbye."""
 
-_FEW: Final = 65_536
+FEW: Final = 65_536
 """Bytes of text that may wait to be sent before whoever reads them from somewhere should pause."""
 
 Tell = Callable[[Event], None]
@@ -123,9 +123,9 @@ class Talk:
         session = self.session
         return self.is_leaving or (session is not None and (session.left or session.same_there is False))
 
-    async def until_few_wait(self) -> None:
-        """Wait until there is not much left to send."""
-        await self._news.until(lambda: self._waiting_size() <= _FEW)
+    async def until_few_wait(self, few: int = FEW) -> None:
+        """Wait until there is not much left to send: ``few`` bytes of text."""
+        await self._news.until(lambda: self._waiting_size() <= few)
 
     # How it goes
 
