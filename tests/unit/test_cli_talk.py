@@ -326,14 +326,14 @@ async def test_wrong_usage(arguments: list[str], says: str, tmp_path: Path) -> N
 
 
 async def test_orders_that_are_none(tmp_path: Path) -> None:
-    for line in ("hello", '{"say": 1}', "[]"):
+    for line in ("hello", '{"say": 1}', "[]", '{"say": "\\ud800"}', "[" * 100_000):
         async with world(tmp_path) as (there, env), TalkProcess.running("--one-channel", env=env) as one:
             await begin(one)
             assert one.process.stdin is not None
             one.process.stdin.write(line.encode() + b"\n")
             assert await one.end() == 2
             assert await there.server.store.count() == 0
-        (tmp_path / "smp-server").rename(tmp_path / f"smp-server-{line[:2].encode().hex()}")
+        (tmp_path / "smp-server").rename(tmp_path / f"smp-server-{line[:16].encode().hex()}")
 
 
 async def test_links_for_an_app_and_links_to_a_talk_are_not_mixed_up(tmp_path: Path) -> None:

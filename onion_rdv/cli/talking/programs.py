@@ -82,7 +82,7 @@ def _read(line: str) -> Any:
     """Give what a line holds; None for what is no JSON."""
     try:
         return json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter for what is nested without end
         return None
 
 

@@ -29,8 +29,11 @@ _HELLO_NUMBER = 0
 
 
 def encode_text(text: str) -> bytes:
-    """Give a message in UTF-8; raises :class:`~onion_rdv.errors.UsageError` for what is too long."""
-    data = text.encode()
+    """Give a message in UTF-8; raises :class:`~onion_rdv.errors.UsageError` for what is too long, or no text."""
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:
+        raise UsageError("half a character cannot be said: a surrogate without its other half") from None
     if len(data) > MAX_TEXT_SIZE:
         raise UsageError(f"a message has at most {MAX_TEXT_SIZE:,} bytes", hint="send it in parts")
     return data
