@@ -162,6 +162,12 @@ def pipe(*written: bytes) -> Iterator[int]:
         os.close(reading)
 
 
+async def test_what_is_not_utf8_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with pipe(b"one\nf\xfcr\n\xff\n") as reading:
+        assert [line async for line in lines(reading)] == ["one", "f\ufffdr", "\ufffd"]
+    assert capsys.readouterr().err.count("a line of stdin is not UTF-8") == 1
+
+
 async def test_lines_of_a_pipe() -> None:
     with pipe("one\n\ntw\N{SNOWMAN}".encode()[:-1], "\N{SNOWMAN}".encode()[-1:], b"\n\xff\r\nno end") as reading:
         assert [line async for line in lines(reading)] == ["one", "", "tw\N{SNOWMAN}", "\ufffd\r", "no end"]

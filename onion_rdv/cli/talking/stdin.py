@@ -11,6 +11,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
+from onion_rdv.cli.terminal import warn
 from onion_rdv.client.talk.session import MAX_TEXT_SIZE
 from onion_rdv.errors import UsageError
 
@@ -22,26 +23,39 @@ _CHUNK = 65_536
 
 
 async def lines(descriptor: int = _STDIN) -> AsyncIterator[str]:
-    """Give the lines, without their ends, until there are no more; what is not UTF-8 in them is replaced.
+    """Give the lines, without their ends, until there are no more.
 
-    Raises :class:`~onion_rdv.errors.UsageError` for a line that is longer than a message can be.
+    What is not UTF-8 in them is replaced, with a warning at the first of them. Raises :class:`~onion_rdv.errors.UsageError` for a line that is longer than a message can be.
     """
     reader = _Reader(descriptor)
+    decode = _Decoder()
     begun = bytearray()
     while chunk := await reader.read():
         *whole, rest = chunk.split(b"\n")
         for end in whole:
-            yield _decode(begun + end)
+            yield decode(begun + end)
             begun.clear()
         begun += rest
         if len(begun) > MAX_TEXT_SIZE:
             raise UsageError(f"a line is longer than {MAX_TEXT_SIZE:,} bytes", hint="send it in parts")
     if begun:
-        yield _decode(begun)
+        yield decode(begun)
 
 
-def _decode(line: bytearray) -> str:
-    return line.decode(errors="replace")
+class _Decoder:
+    """Decodes lines, and warns of the first that is not UTF-8."""
+
+    def __init__(self) -> None:
+        self._has_warned = False
+
+    def __call__(self, line: bytearray) -> str:
+        try:
+            return line.decode()
+        except UnicodeDecodeError:
+            if not self._has_warned:
+                self._has_warned = True
+                warn("a line of stdin is not UTF-8: the other gets U+FFFD in place of what cannot be read")
+            return line.decode(errors="replace")
 
 
 class _Reader:
