@@ -25,7 +25,8 @@ _CHUNK = 65_536
 async def lines(descriptor: int = _STDIN) -> AsyncIterator[str]:
     """Give the lines, without their ends, until there are no more.
 
-    What is not UTF-8 in them is replaced, with a warning at the first of them. Raises :class:`~onion_rdv.errors.UsageError` for a line that is longer than a message can be.
+    What is not UTF-8 in them is replaced, with a warning at the first of them. Raises
+    :class:`~onion_rdv.errors.UsageError` for a line that is longer than a message can be.
     """
     reader = _Reader(descriptor)
     decode = _Decoder()
