@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from onion_rdv.cli.secret_input import ask, read_passphrase_file
 from onion_rdv.cli.terminal import complain, say, warn
+from onion_rdv.cli.tidy_end import interruptible
 from onion_rdv.errors import NoEntryOpens, UsageError
 
 if TYPE_CHECKING:
@@ -52,7 +53,9 @@ async def open_bucket(invite: Invite, passphrase: str | None, socks: SocksPort, 
         return await acceptance.open(passphrase)
     for tries_left in reversed(range(_PROMPTS)):
         try:
-            return await acceptance.open(ask("passphrase"))
+            with interruptible():
+                said = ask("passphrase")
+            return await acceptance.open(said)
         except NoEntryOpens as error:
             if not tries_left:
                 raise

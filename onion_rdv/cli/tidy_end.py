@@ -31,3 +31,26 @@ def tidy_end() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let whatever ends the command break a block off by KeyboardInterrupt, where an event loop would have it wait.
+
+    The block waits for a person, and keeps the loop waiting, too.
+    """
+
+    def interrupt(_number: int, _: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    wakeup = signal.set_wakeup_fd(-1)  # the loop is not to hear of it a second time
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *_SIGNALS)}
+    handled = {number: handler for number, handler in before.items() if callable(handler)}
+    try:
+        for number in handled:
+            signal.signal(number, interrupt)
+        yield
+    finally:
+        for number, handler in handled.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)

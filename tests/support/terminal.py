@@ -7,18 +7,26 @@ import codecs
 import os
 import pty
 import termios
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Sequence
 
 _WHERE_IS_THE_CURSOR = b"\x1b[6n"
 _AT_THE_TOP = b"\x1b[1;1R"
 _PATIENCE = 150
 
 
-async def at_a_terminal(command: list[str], answers: list[tuple[str, str]], env: dict[str, str]) -> tuple[int, str]:
-    """Run a command with a terminal as stdin and stderr; type each answer when its prompt has appeared.
+async def at_a_terminal(
+    command: list[str], answers: Sequence[tuple[str, str | signal.Signals]], env: dict[str, str]
+) -> tuple[int, str]:
+    """Run a command with a terminal as stdin and stderr; type each answer, or send it, when its prompt has appeared.
 
     Where a command asks without echo, the prompt has to be given to its last character, the space: what is typed
     before, as after a complaint that has the same word in it, may be thrown away.
     """
+    waiting = list(answers)
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 150))
     process = await asyncio.create_subprocess_exec(*command, env=env, stdin=theirs, stdout=theirs, stderr=theirs)
@@ -40,11 +48,15 @@ async def at_a_terminal(command: list[str], answers: list[tuple[str, str]], env:
                 screen += decoder.decode(data)
                 if _WHERE_IS_THE_CURSOR in data:
                     os.write(ours, _AT_THE_TOP)
-                if answers and answers[0][0] in screen[typed_at:]:
+                if waiting and waiting[0][0] in screen[typed_at:]:
                     typed_at = len(screen)
-                    os.write(ours, answers.pop(0)[1].encode() + b"\n")
+                    answer = waiting.pop(0)[1]
+                    if isinstance(answer, str):
+                        os.write(ours, answer.encode() + b"\n")
+                    else:
+                        process.send_signal(answer)
     finally:
         os.close(ours)
         code = await process.wait()
-    assert not answers
+    assert not waiting
     return code, screen

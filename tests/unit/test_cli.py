@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -436,6 +437,14 @@ async def test_prompts_do_not_echo_and_slips_are_forgiven(tmp_path: Path) -> Non
     assert "mistyped" not in screen
     assert LINK in screen
     assert len(server.requests) == 3
+
+
+async def test_an_interrupt_at_a_prompt(tmp_path: Path) -> None:
+    async with RecordingSocks([FakeServer()]) as proxy:
+        env = environment(tmp_path, ONION_RDV_SOCKS=str(proxy.socks), ONION_RDV_SERVER=ADDRESS)
+        invite = (await onion_rdv("offer", "-", env=env, stdin=LINK)).stdout.strip()
+        code, screen = await at_a_terminal([*COMMAND, "accept", invite], [("passphrase: ", signal.SIGINT)], env)
+    assert (code, screen.splitlines()[-1]) == (130, "onion-rdv: interrupted")
 
 
 def test_info_contacts_nobody(capsys: pytest.CaptureFixture[str]) -> None:

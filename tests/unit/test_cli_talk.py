@@ -238,6 +238,13 @@ async def test_a_signal_while_nobody_has_come_erases_the_queue(tmp_path: Path, n
         assert "has left" in late.stderr
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_a_signal_while_the_passphrase_is_asked_for(tmp_path: Path, number: signal.Signals) -> None:
+    async with world(tmp_path) as (_, env), TalkProcess.running(env=env) as one:
+        code, screen = await at_a_terminal([*COMMAND, "talk", await begin(one)], [("passphrase: ", number)], env)
+    assert (code, screen.splitlines()[-1]) == (130, "onion-rdv: interrupted")
+
+
 async def test_codes_that_differ(tmp_path: Path) -> None:
     async with world(tmp_path) as (_, env), TalkProcess.running("--one-channel", env=env) as one:
         invite = await begin(one)
