@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from click.core import ParameterSource
 
+from onion_rdv.tor import home
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
@@ -111,10 +113,11 @@ def variable_of(parameter: click.Parameter | None, context: click.Context | None
 
 
 def state_directory(named: Path | None) -> Path:
-    """Where keys, stores and tor's own data are kept: as named, else ``~/.local/state/onion-rdv``."""
-    import platformdirs
+    """Where keys, stores and tor's own data are kept: as named, else ``~/.local/state/onion-rdv``.
 
-    return named or platformdirs.user_state_path("onion-rdv")
+    Raises :class:`~onion_rdv.errors.SettingsError` where none is named, and this user has no home.
+    """
+    return named or home.state()
 
 
 def is_there(path: Path) -> bool:

@@ -16,6 +16,7 @@ import click
 
 from onion_rdv.cli.settings import MESSAGING, SERVE, Setting, is_there, settings_of
 from onion_rdv.errors import RdvError, SettingsError
+from onion_rdv.tor import home
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -163,16 +164,15 @@ class SettingsFile:
 def find(command: str) -> Path | None:
     """Say which file a command reads; None where there is none.
 
-    Raises :class:`~onion_rdv.errors.SettingsError` where the one that the environment names is not there.
+    Raises :class:`~onion_rdv.errors.SettingsError` where the one that the environment names is not there, or where it
+    names none and this user has no home.
     """
-    import platformdirs
-
     named = os.environ.get(VARIABLE)
     if named:
         if not is_there(Path(named)):
             raise SettingsError(f"there is no file {named}, which {VARIABLE} names")
         return Path(named)
-    own = platformdirs.user_config_path("onion-rdv") / "config.toml"
+    own = home.config() / "config.toml"
     files = (own, SYSTEM_FILE) if command in OPERATORS else (own,)
     return next((file for file in files if is_there(file)), None)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from hypothesis import given
@@ -14,9 +15,10 @@ from hypothesis import strategies as st
 
 from onion_rdv.cli import settings_file
 from onion_rdv.cli.main import cli
-from onion_rdv.cli.settings import settings_of
+from onion_rdv.cli.settings import settings_of, state_directory
 from onion_rdv.cli.settings_file import VARIABLE, SettingsFile, find
 from onion_rdv.errors import SettingsError
+from onion_rdv.tor.testnet.state import default_path
 
 if TYPE_CHECKING:
     import click
@@ -151,6 +153,22 @@ def test_a_file_that_cannot_even_be_looked_for(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / ("x" * 300)))  # no more than another's home
     with pytest.raises(SettingsError, match=r"config.toml cannot be read \(File name too long\)"):
         load("serve")
+
+
+def test_a_user_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(number: int) -> NoReturn:
+        raise KeyError(number)
+
+    for name in (VARIABLE, "HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    for look in (partial(find, "offer"), partial(state_directory, None), default_path):
+        with pytest.raises(SettingsError, match="this user has no home directory") as refused:
+            look()
+        assert "set HOME" in refused.value.hint
+    monkeypatch.setenv(VARIABLE, "/dev/null")
+    assert find("offer") == Path("/dev/null")
+    assert state_directory(tmp_path) == tmp_path
 
 
 def test_which_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from onion_rdv.errors import TestnetFailed
+from onion_rdv.tor import home
 from onion_rdv.tor.testnet.plan import LOG
 
 if TYPE_CHECKING:
@@ -28,9 +29,7 @@ STARTING, UP, ENDING = "starting", "up", "ending"  # what "phase" says
 
 def default_path() -> Path:
     """Name the place of the file: ``testnet.json`` in the user's state directory."""
-    import platformdirs
-
-    return platformdirs.user_state_path("onion-rdv") / "testnet.json"
+    return home.state() / "testnet.json"
 
 
 class StateFile:
