@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import stat
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from balanced_service import SHIPPED_DATABASE
 from postgres_server import PostgresServer
-from stores import an_entry, open_postgres
+from stores import an_entry, open_postgres, until
 from tls_database import make_certificate, make_database
 
 from onion_rdv.cli.main import main
@@ -17,7 +20,6 @@ from onion_rdv.rendezvous.postgres_tls import unusable_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 HOST = "localhost"
 SHIPPED_AUTHORITY = "/etc/onion-rdv/postgresql-ca.crt"
@@ -58,9 +60,19 @@ def url(database: PostgresServer, authority: Path, host: str = HOST) -> str:
     return str(filled)
 
 
+def open_sockets() -> int:
+    count = 0
+    for file in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # it was the list's own
+            count += stat.S_ISSOCK(file.stat().st_mode)
+    return count
+
+
 async def refused(database_url: str) -> StoreError:
+    before = open_sockets()
     with pytest.raises(StoreError) as caught:
         await open_postgres(database_url)
+    await until(lambda: open_sockets() <= before)  # TLS may take leave after that, and needs the event loop for it
     assert caught.value.hint
     return caught.value
 
