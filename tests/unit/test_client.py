@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import secrets
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from argon2 import low_level
+from nacl import bindings
 from socks_proxy import DOMAIN_NAME, SILENCE, RecordingSocks
 
 from onion_rdv import errors
@@ -97,6 +100,31 @@ async def test_offer_and_accept() -> None:
     assert {request.address_type for request in proxy.requests} == {DOMAIN_NAME}
     assert {request.host for request in proxy.connects} == {encode_onion_address(KEY)}
     assert len({request.credentials for request in proxy.connects}) == 3, "each request has its own circuit"
+
+
+async def test_offer_and_accept_make_each_the_calls_of_argon2id_that_they_need(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[int] = []
+
+    def noting(call: Callable[..., bytes], memory: str, units_in_a_kib: int) -> Callable[..., bytes]:
+        signature = inspect.signature(call)
+
+        def noted(*arguments: Any, **named: Any) -> bytes:
+            calls.append(signature.bind(*arguments, **named).arguments[memory] // units_in_a_kib)
+            return call(*arguments, **named)
+
+        return noted
+
+    server = FakeServer()
+    monkeypatch.setattr(low_level, "hash_secret_raw", noting(low_level.hash_secret_raw, "memory_cost", 1))
+    monkeypatch.setattr(bindings, "crypto_pwhash_alg", noting(bindings.crypto_pwhash_alg, "memlimit", 1024))
+    async with RecordingSocks([server]) as proxy:
+        invite = await make_offer(proxy)
+        assert calls == [65_536, 19_456], "the entry's keys, and the bucket's link"
+        calls.clear()
+        assert await Acceptance(invite, proxy.socks, timeout=20, step=print).open(PASSPHRASE) == LINK
+    assert calls == [65_536], "the entry's keys alone"
 
 
 async def test_requests_say_nothing_needless() -> None:
