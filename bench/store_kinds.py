@@ -1,7 +1,8 @@
 """The two kinds of store: SQLite with its one server, and PostgreSQL with one and two.
 
 A store in SQLite is one process by design: it owns the file. PostgreSQL is one of the tests' own, from Debian's
-package, on the same disk and the same cores as everything else here.
+package, on the same disk and the same cores as everything else here. All that ask share one core, whomever they ask,
+and have as many connections together.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
     from postgres_server import PostgresServer
 
-CONNECTIONS = 16
+CONNECTIONS = 32
+"""To all servers that are asked together."""
 STORES_BY_TWO, FETCHES_BY_TWO = 0.5, 1.0
 """What two servers on one database take beside one: they fill one bucket in turn, and fetch each for itself."""
 
@@ -93,7 +95,7 @@ class Measurement:
         return f"{log:,.0f} bytes of write-ahead log for each store that comes alone"
 
     def _load(self, kind: str, group: Sequence[Rendezvous], links: Sequence[bytes] = ()) -> float:
-        ask = partial(load, kind, seconds=self.seconds, connections=CONNECTIONS, links=links)
+        ask = partial(load, kind, seconds=self.seconds, connections=CONNECTIONS // len(group), links=links)
         with ThreadPoolExecutor(len(group)) as threads:
             answered = sum(threads.map(ask, (one.socket for one in group)))
         for one in group:
