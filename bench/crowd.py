@@ -156,7 +156,7 @@ def _ours(network: Network, place: Path) -> Iterator[tuple[Contender, Contender]
         )
 
 
-def measure(network: Network, rounds: int = 5, answers: int = 64) -> Measured:
+def measure(network: Network, rounds: int = 7, answers: int = 64) -> Measured:
     """Measure everything here in a minute."""
     crowd = Crowd(network, answers)
     with (

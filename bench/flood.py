@@ -1,7 +1,8 @@
 """Honest requests beside 2,000 connections that mean no good: how much longer they take, and the server's memory.
 
 An honest client asks once on each connection, at set times, whether or not the last request was answered in time;
-so a server that stands still for a while does not hide it.
+so a server that stands still for a while does not hide it. Requests alone are measured before the others come, since
+it takes seconds until those are all there. The server's memory is looked at once for each kind.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 The cost is the time until the answer, in the middle of all that were asked for in a short look, and of the best of
 five looks in a round: what else goes on, on the machine and its disk, only adds to it. Nothing but the store's size
-differs: fetches, over 16 connections, are of any of 100 buckets of it, and the server's own cache of buckets is off.
-Stores come over as many, and one by one. What fetches of any of 1,000 buckets take, more than SQLite's cache has room
-for, is told.
+differs: fetches, over 16 connections, are of the same 100 buckets of it again and again, and the server's own cache
+of buckets is off. Stores come over as many, and one by one. What fetches of any of 1,000 buckets take, more than
+SQLite's cache has room for, is told.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from contender import Rendezvous
 from filled import FEW, MANY, SAMPLE, make_postgres, make_sqlite, postgres_for_stores
 from harness import in_turn, ratios, server
 from load import new_exchanges, run
-from rows import Curve, Measured, Row, alone
+from rows import LEFT_OUT, Curve, Measured, Row, alone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,10 +32,18 @@ LOOKS = 5
 SIZES = (FEW, 10_000, MANY)
 AT_MOST = 1.15
 
-REQUESTS = {"fetch": ("fetch", 16), "store": ("store", 16), "store that comes alone": ("store", 1)}
+REQUESTS = {
+    f"fetch of the same {FEW} buckets": ("fetch", 16),
+    "store": ("store", 16),
+    "store that comes alone": ("store", 1),
+}
 """What is asked, over how many connections."""
 
 _SPREAD = "of any of many"
+_NOT_OF_ALL = (
+    f"{LEFT_OUT}fetches of any of all {MANY:,} buckets: who asks is given the links of {SAMPLE:,}, and of more the"
+    " file's pages would be what is measured, wherever the system keeps them"
+)
 
 
 class Grown:
@@ -90,6 +98,11 @@ class Measurement:
                 looks = in_turn(asking, self._rounds * LOOKS)
                 best = {one: [min(of_round) for of_round in _split(figures)] for one, figures in looks.items()}
                 self._conclude(f"{name}, {kind}", best)
+                if _SPREAD in best:
+                    more = statistics.median(ratios(best[_SPREAD], best[str(FEW)]))
+                    self.told.append(
+                        f"fetch of any of {SAMPLE:,} buckets out of {MANY:,}, {kind}: {more:.2f} times the cost"
+                    )
 
     def _conclude(self, what: str, costs: Mapping[str, Sequence[float]]) -> None:
         few = costs[str(FEW)]
@@ -98,9 +111,6 @@ class Measurement:
         self.lines[what] = [(size, statistics.median(costs[str(size)])) for size in SIZES]
         times = ", ".join(f"{cost:.2f} with {size:,}" for size, cost in self.lines[what])
         self.told.append(f"{what}: milliseconds until an answer: {times} buckets")
-        if _SPREAD in costs:
-            more = statistics.median(ratios(costs[_SPREAD], few))
-            self.told.append(f"{what}, of any of {SAMPLE:,} buckets out of {MANY:,}: {more:.2f} times the cost")
 
 
 def _split(figures: Sequence[float]) -> Iterator[Sequence[float]]:
@@ -124,7 +134,7 @@ def measure(seconds: float = 0.05, rounds: int = 5, directory: Path | None = Non
         measurement.lines,
         logarithmic=True,
     )
-    return Measured(measurement.rows, measurement.told, [curve])
+    return Measured(measurement.rows, [*measurement.told, _NOT_OF_ALL], [curve])
 
 
 if __name__ == "__main__":

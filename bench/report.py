@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from harness import BENCH, said_by
 from parts import times, whole
-from rows import BEYOND_MEASURE, NOT_MEASURED
+from rows import LEFT_OUT, NOT_MEASURED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -103,7 +103,7 @@ def _told_lines(told: dict[str, list[str]]) -> list[str]:
 
 
 def _missing(line: str) -> bool:
-    return line.startswith((NOT_MEASURED, BEYOND_MEASURE))
+    return line.startswith((NOT_MEASURED, LEFT_OUT))
 
 
 def _section(heading: str, lines: Sequence[str]) -> Iterator[str]:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Self
 from contender import Rendezvous
 from harness import BENCH, answers, ended, exact_seconds, in_turn, server
 from rendezvous import ONION_KEY
-from rows import BEYOND_MEASURE, NOT_MEASURED, Curve, Measured, Row, alone
+from rows import LEFT_OUT, NOT_MEASURED, Curve, Measured, Row, alone
 
 from onion_rdv.client.server import RendezvousClient, RendezvousServer
 from onion_rdv.protocol import ENTRY_SIZE, BucketId, bucket_link, check_entry
@@ -48,7 +48,7 @@ INTRODUCTIONS = 256
 AT_MOST_OF_REUNION = 0.1
 FLAT = 1.15
 _NO_REUNION_WITH_512 = (
-    f"{BEYOND_MEASURE}REUNION with 512 people about: its server would hold up to 133 million third messages, and send"
+    f"{LEFT_OUT}REUNION with 512 people about: its server would hold up to 133 million third messages, and send"
     " each of them all, 8.5 GB"
 )
 
@@ -175,7 +175,7 @@ def reunion() -> Iterator[Reunion | str]:
             yield Reunion(crowd)
 
 
-def measure(rounds: int = 5) -> Measured:
+def measure(rounds: int = 4) -> Measured:
     """Measure everything here, in a minute; gives rows, and what else there is to say."""
     contenders: dict[str, Callable[[], Work]] = {_our(people): partial(ours, people) for people in CROWDS}
     contenders[_ALONE] = partial(ours, 2, 1)
@@ -217,7 +217,7 @@ def _ratios(measured: Mapping[str, Sequence[Work]], ours: str, beside: str) -> l
 
 
 def _rows(measured: Mapping[str, Sequence[Work]]) -> Iterator[Row]:
-    what = "server work for one introduction"
+    what = f"server work for one of {INTRODUCTIONS} introductions"
     few, *crowds = CROWDS
     for people in CROWDS:
         if people in REUNION_CROWDS:

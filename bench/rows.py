@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 NOT_MEASURED = "not measured: "
 """How a told line begins that says what was not measured and should have been, and why; nothing holds then."""
 
-BEYOND_MEASURE = "cannot be measured: "
-"""How one begins that says what nobody could measure, and why."""
+LEFT_OUT = "left out: "
+"""How one begins that says what is not even tried, and why."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Measured:
 
     rows: Sequence[Row]
     told: Sequence[str] = field(default=())
-    """What is worth knowing and has no bound, and (with NOT_MEASURED, BEYOND_MEASURE) what is missing; lines."""
+    """What is worth knowing and has no bound, and (with NOT_MEASURED, LEFT_OUT) what is missing; lines."""
     curves: Sequence[Curve] = field(default=())
 
     @property

@@ -17,7 +17,7 @@ import pytest
 import report
 import server
 from parts import Part, Run, at_most, choose, run
-from rows import BEYOND_MEASURE, NOT_MEASURED, Curve, Measured, Row, alone, show
+from rows import LEFT_OUT, NOT_MEASURED, Curve, Measured, Row, alone, show
 from server import Thing
 
 if TYPE_CHECKING:
@@ -91,11 +91,11 @@ def test_the_report_says_what_was_measured_beside_what_and_what_was_not() -> Non
     assert re.search(r"^\* date: 20[0-9-]+ [0-9:]+ UTC$", sections["The run"], re.MULTILINE)
 
 
-@pytest.mark.parametrize("prefix", [NOT_MEASURED, BEYOND_MEASURE])
+@pytest.mark.parametrize("prefix", [NOT_MEASURED, LEFT_OUT])
 def test_what_is_missing_is_told_and_does_not_hold_if_it_should_be_there(prefix: str) -> None:
     row = Row("one / other", [1.0], 2, "low")
     done = run([found(row, told=(f"{prefix}something",))], no_network)
-    assert done.holds is (prefix == BEYOND_MEASURE)
+    assert done.holds is (prefix == LEFT_OUT)
     (section,) = re.findall(r"## What could not be measured\n\n(.*)\n", report.as_markdown(done, [], []))
     assert section == "* something"
 
@@ -294,4 +294,5 @@ def test_all_parts_are_documented_and_fit_into_ten_minutes() -> None:
 
     text = (ROOT / "docs" / "performance.md").read_text()
     assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == [part.name for part in PARTS]
-    assert sum(part.seconds for part in PARTS) + parts.BOOTING < 600
+    rest = 30  # for what belongs to no part, and for a machine that is slower by a twentieth
+    assert sum(part.seconds for part in PARTS) + parts.BOOTING + rest < parts.LIMIT
