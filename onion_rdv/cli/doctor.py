@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from onion_rdv.cli.kinds import RENDEZVOUS_SERVER, SOCKS_PORT
+from onion_rdv.cli.kinds import RENDEZVOUS_SERVER, SOCKS_PORT, TIMEOUT
 from onion_rdv.cli.route import socks_control_option
 from onion_rdv.cli.service_options import control_options
 from onion_rdv.cli.settings import EPILOG, option, state_directory
@@ -29,7 +29,7 @@ _WORDS = {"ok": "ok   ", "warning": "warn ", "failure": "FAIL "}
 @option(
     "--state-dir", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Where keys and stores are."
 )
-@option("--timeout", type=click.FloatRange(min=1), default=60, show_default=True, metavar="SECONDS",
+@option("--timeout", type=TIMEOUT, default=60, show_default=True, metavar="SECONDS",
         help="Give up on a server after this long.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def doctor(

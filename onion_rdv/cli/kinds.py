@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,17 @@ class OnionAddress(click.ParamType[str]):
         from onion_rdv.protocol import decode_onion_address, encode_onion_address
 
         return encode_onion_address(decode_onion_address(str(value)))
+
+
+class Seconds(click.FloatRange):
+    """A time between two bounds; what is no number at all lies outside them, too."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Give the number."""
+        seconds = float(super().convert(value, param, ctx))
+        if math.isnan(seconds):
+            self.fail(f"{value} is not in the range {self._describe_range()}.", param, ctx)
+        return seconds
 
 
 class OwnSocketPath(click.Path):
@@ -121,3 +133,4 @@ SOCKS_PORT = Checked(_socks_port)
 CONTROL_PORT = Checked(_control_port)
 DATABASE = Checked(_database)
 CLIENT_KEY = Checked(_client_key)
+TIMEOUT = Seconds(1, 86_400)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import click
 
 from onion_rdv.cli.admission import admitted
-from onion_rdv.cli.kinds import CONTROL_PORT, READABLE_FILE, SOCKS_PORT
+from onion_rdv.cli.kinds import CONTROL_PORT, READABLE_FILE, SOCKS_PORT, TIMEOUT
 from onion_rdv.cli.own_process import forget_variables
 from onion_rdv.cli.settings import option, state_directory
 from onion_rdv.cli.terminal import ProgressBar, say
@@ -57,7 +57,7 @@ socks_control_option = option(
 def route_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that :class:`Route` is made of."""
     for decorate in (
-        option("--timeout", type=click.FloatRange(min=1), default=60, show_default=True, metavar="SECONDS",
+        option("--timeout", type=TIMEOUT, default=60, show_default=True, metavar="SECONDS",
                help="Give up on a request after this long."),
         option("--state-dir", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
                help="Where a tor of our own keeps its data."),

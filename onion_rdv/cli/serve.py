@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from onion_rdv.cli.administration import admin_socket_option, database_option, front_option
-from onion_rdv.cli.kinds import OwnSocketPath
+from onion_rdv.cli.kinds import OwnSocketPath, Seconds
 from onion_rdv.cli.open_files import allow_open_files
 from onion_rdv.cli.service_options import (
     LONGEST_TIME,
@@ -84,7 +84,7 @@ if TYPE_CHECKING:
 @option(
     "--request-timeout",
     table=SERVE,
-    type=click.FloatRange(1, 3600),
+    type=Seconds(1, 3600),
     default=DEFAULT_REQUEST_TIMEOUT,
     show_default=True,
     metavar="SECONDS",
