@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pty
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -173,13 +174,43 @@ async def test_lines_of_a_pipe() -> None:
         assert [line async for line in lines(reading)] == ["one", "", "tw\N{SNOWMAN}", "\ufffd\r", "no end"]
 
 
-async def test_what_is_no_stdin_has_no_lines() -> None:
+async def test_what_cannot_be_read_is_told() -> None:
     reading, writing = os.pipe()
     try:
-        assert [line async for line in lines(writing)] == []
+        with pytest.raises(UsageError, match="stdin cannot be read: Bad file descriptor"):
+            [line async for line in lines(writing)]
     finally:
         os.close(reading)
         os.close(writing)
+
+
+async def test_a_pipe_that_others_made_non_blocking_is_waited_for() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    try:
+        coming = lines(reading)
+        first = asyncio.ensure_future(anext(coming))
+        os.write(writing, b"one\n")
+        assert await asyncio.wait_for(first, 10) == "one"
+        second = asyncio.ensure_future(anext(coming))
+        await asyncio.sleep(0.1)  # it has found nothing by then, and nothing comes of it where it has not
+        assert not second.done()
+        os.write(writing, b"two\n")
+        assert await asyncio.wait_for(second, 10) == "two"
+    finally:
+        os.close(writing)
+        assert [line async for line in coming] == []
+        os.close(reading)
+
+
+async def test_a_terminal_that_is_gone_has_come_to_its_end() -> None:
+    for gone in (0, 1):  # the one end has no more to say then, the other gives EIO
+        ends = pty.openpty()
+        os.close(ends[gone])
+        try:
+            assert [line async for line in lines(ends[1 - gone])] == []
+        finally:
+            os.close(ends[1 - gone])
 
 
 async def test_a_line_that_never_ends(tmp_path: os.PathLike[str]) -> None:

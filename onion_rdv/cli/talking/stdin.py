@@ -7,7 +7,10 @@ that is made non-blocking would be so for everybody who writes to it. It reads n
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import select
+import stat
 import threading
 from typing import TYPE_CHECKING
 
@@ -26,7 +29,8 @@ async def lines(descriptor: int = _STDIN) -> AsyncIterator[str]:
     """Give the lines, without their ends, until there are no more.
 
     What is not UTF-8 in them is replaced, with a warning at the first of them. Raises
-    :class:`~onion_rdv.errors.UsageError` for a line that is longer than a message can be.
+    :class:`~onion_rdv.errors.UsageError` for a line that is longer than a message can be, and where stdin cannot be
+    read.
     """
     reader = _Reader(descriptor)
     decode = _Decoder()
@@ -65,24 +69,37 @@ class _Reader:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._loop = asyncio.get_running_loop()
-        self._chunks: asyncio.Queue[bytes] = asyncio.Queue()
+        self._chunks: asyncio.Queue[bytes | OSError] = asyncio.Queue()
         self._wanted = threading.Semaphore(0)
         threading.Thread(target=self._run, daemon=True).start()
 
     async def read(self) -> bytes:
         self._wanted.release()
-        return await self._chunks.get()
+        chunk = await self._chunks.get()
+        if isinstance(chunk, OSError):
+            raise UsageError(f"stdin cannot be read: {chunk.strerror}", hint="look at where it comes from")
+        return chunk
 
     def _run(self) -> None:
-        chunk = b"?"
-        while chunk:
+        chunk: bytes | OSError = b"?"
+        while chunk and not isinstance(chunk, OSError):
             self._wanted.acquire()
-            try:
-                # Not through sys.stdin: a thread that waits inside it cannot be left behind when the program ends.
-                chunk = os.read(self._descriptor, _CHUNK)
-            except OSError:
-                chunk = b""
+            chunk = self._read_chunk()
             try:
                 self._loop.call_soon_threadsafe(self._chunks.put_nowait, chunk)
             except RuntimeError:  # the loop is closed: nobody wants it any more
                 return
+
+    def _read_chunk(self) -> bytes | OSError:
+        """Read, where somebody else has made stdin non-blocking, too; a terminal that is gone has come to its end."""
+        while True:
+            try:
+                # Not through sys.stdin: a thread that waits inside it cannot be left behind when the program ends.
+                return os.read(self._descriptor, _CHUNK)
+            except BlockingIOError:
+                there = select.poll()
+                there.register(self._descriptor, select.POLLIN)
+                there.poll()
+            except OSError as error:
+                is_gone = error.errno == errno.EIO and stat.S_ISCHR(os.fstat(self._descriptor).st_mode)
+                return b"" if is_gone else error
