@@ -19,6 +19,7 @@ from onion_rdv.cli.route import Route, route_options, tor_route
 from onion_rdv.cli.secret_input import STDIN, ask, read_argument, read_secret_file
 from onion_rdv.cli.settings import EPILOG, option
 from onion_rdv.cli.terminal import emit_json, refuse_journal, say
+from onion_rdv.cli.tidy_end import not_ignored
 from onion_rdv.errors import UsageError
 from onion_rdv.protocol import Invite
 
@@ -174,7 +175,7 @@ async def _ended_by_signals(work: Coroutine[None, None, None]) -> None:
     """Let a wish to end do what Ctrl-C does: whatever lies on servers by then is erased."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     if task is not None:
-        for number in (signal.SIGTERM, signal.SIGHUP):
+        for number in not_ignored((signal.SIGTERM, signal.SIGHUP)):
             loop.add_signal_handler(number, task.cancel)
     await work
 
@@ -188,5 +189,5 @@ def _leave_by_signals(talk: Talk) -> None:
             task.cancel()
         talk.leave()
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in not_ignored((signal.SIGINT, signal.SIGTERM, signal.SIGHUP)):
         loop.add_signal_handler(number, leave)

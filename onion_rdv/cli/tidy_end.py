@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from types import FrameType
 
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
@@ -19,18 +19,23 @@ def tidy_end() -> Iterator[None]:
     """Let SIGTERM and SIGHUP (a connection to another machine that breaks) end a block as Ctrl-C does.
 
     What the block has begun is undone on the way out; the exit code is the shell's for such an end, 128 and the
-    signal's number.
+    signal's number. What was ignored stays so.
     """
 
     def end(number: int, _: FrameType | None) -> None:
         sys.exit(128 + number)
 
-    before = {number: signal.signal(number, end) for number in _SIGNALS}
+    before = {number: signal.signal(number, end) for number in not_ignored(_SIGNALS)}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def not_ignored(signals: Iterable[signal.Signals]) -> list[signal.Signals]:
+    """Leave out what whoever started the command had it ignore, as nohup does and a shell with ``&``."""
+    return [number for number in signals if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 @contextmanager

@@ -238,6 +238,20 @@ async def test_a_signal_while_nobody_has_come_erases_the_queue(tmp_path: Path, n
         assert "has left" in late.stderr
 
 
+async def test_nohup(tmp_path: Path) -> None:
+    nohup = ("nohup",)
+    async with world(tmp_path) as (_, env), TalkProcess.running("--one-channel", env=env, wrapper=nohup) as one:
+        invite = await begin(one)
+        one.process.send_signal(signal.SIGHUP)
+        async with TalkProcess.running(invite, env=env) as other:
+            await other.hears_of("met")
+            one.process.send_signal(signal.SIGHUP)
+            one.order(say="still here")
+            await other.hears_of("said")
+            one.order(quit=True)
+            assert (await one.end(), await other.end()) == (0, 0)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_a_signal_while_the_passphrase_is_asked_for(tmp_path: Path, number: signal.Signals) -> None:
     async with world(tmp_path) as (_, env), TalkProcess.running(env=env) as one:
