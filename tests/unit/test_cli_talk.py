@@ -290,7 +290,7 @@ async def test_orders_after_the_last_one(
                 other.order(**more)
             other.end_input()
             assert (await other.end(), await one.end()) == codes
-        assert one.heard == (["before"] if codes == (0, 0) else [])
+        assert codes != (0, 0) or one.heard == ["before"]  # who finds the codes to differ drops what still waits
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
