@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from onion_rdv.smp.wire.address import SmpServer
 
 
+_LAST_WORDS = 2.0  # seconds that what is told at the very end may take to be written
+
+
 @click.command(epilog=EPILOG)
 @click.argument("invite", required=False, metavar="[INVITE]")
 @click.option("--join", is_flag=True, help="Join with an invite that is asked for, and not shown.")
@@ -82,6 +85,8 @@ def talk(invite: str | None, *, join: bool, plain: bool, as_json: bool, **option
         asyncio.run(_ended_by_signals(work))
     except asyncio.CancelledError:
         raise click.Abort from None
+    finally:
+        face.finish(_LAST_WORDS)
 
 
 async def _begin(
@@ -123,7 +128,9 @@ async def _converse(talk: Talk, face: Face) -> None:
     feeding = asyncio.create_task(face.feed(talk))
     feeding.add_done_callback(lambda done: talk.leave() if not done.cancelled() and done.exception() else None)
     try:
-        await talk.run()
+        await talk.run(face.until_shown)
+        if not talk.is_leaving:  # else nobody has to wait for who takes nothing
+            await face.until_shown()
     finally:
         feeding.cancel()
         await asyncio.wait([feeding])

@@ -42,7 +42,7 @@ def emit(text: str) -> None:
         except UnicodeEncodeError:  # raised before anything was written
             click.echo(text.encode())
     except OSError as error:
-        raise _lost(error) from None
+        raise lost(error) from None
 
 
 @contextmanager
@@ -54,11 +54,12 @@ def results_by_click() -> Iterator[None]:
         try:
             sys.stdout.flush()  # what could not be written is there still
         except OSError as error:
-            raise _lost(error) from None
+            raise lost(error) from None
         raise
 
 
-def _lost(error: OSError) -> OutputLost | NobodyReads:
+def lost(error: OSError) -> OutputLost | NobodyReads:
+    """Give what to raise where stdout cannot be written; nothing else is tried with it."""
     _give_up(sys.stdout)
     return NobodyReads() if isinstance(error, BrokenPipeError) else OutputLost(error.strerror or "")
 
@@ -72,13 +73,23 @@ def _give_up(stream: TextIO) -> None:
 
 def emit_json(result: dict[str, Any]) -> None:
     """Print a result for programs: one JSON object on one line, with escapes where a terminal might act on it."""
+    emit(as_json(result))
+
+
+def as_json(result: dict[str, Any]) -> str:
+    """Give the line that :func:`emit_json` prints."""
     text = json.dumps(result, ensure_ascii=False)
-    emit("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text))
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def say(text: str = "", priority: Priority = Priority.INFO) -> None:
     """Tell the person something that is not a result."""
-    _tell(with_priority(text, priority) if is_journal(sys.stderr) else text)
+    _tell(as_told(text, priority))
+
+
+def as_told(text: str, priority: Priority = Priority.INFO) -> str:
+    """Give the line that :func:`say` prints."""
+    return with_priority(text, priority) if is_journal(sys.stderr) else text
 
 
 def _tell(text: str, *, nl: bool = True) -> None:

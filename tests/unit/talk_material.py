@@ -53,6 +53,7 @@ class End:
         if not self.queue:
             return False
         self.happened += self.session.receive(self.queue.pop(0), now)
+        self.session.shown()
         return True
 
 

@@ -313,6 +313,31 @@ async def test_a_signal_ends_a_pipe_that_goes_on(tmp_path: Path, number: signal.
             await producer.wait()  # which nobody reads any more
 
 
+async def test_an_output_that_nobody_takes_keeps_no_signal_from_ending_a_talk(tmp_path: Path) -> None:
+    async with world(tmp_path) as (there, env), TalkProcess.running("--one-channel", env=env) as one:
+        invite = await begin(one)
+        reading, writing = os.pipe()
+        other = await asyncio.create_subprocess_exec(
+            *COMMAND, "talk", invite, env=env, stdin=asyncio.subprocess.DEVNULL, stdout=writing
+        )
+        os.close(writing)
+        try:
+            for word in ("taken", "x" * 200_000, "never seen"):
+                one.order(say=word)
+            await one.hears_of("sent", 2)
+            await one.hears_of("arrived")
+            other.terminate()
+            assert await asyncio.wait_for(other.wait(), 60) == 0
+            assert await one.end() == 8, one.said
+            assert [event["message"] for event in one.of("arrived")] == [1], "nothing else was shown"
+            assert await there.server.store.count() == 0
+        finally:
+            os.close(reading)
+            if other.returncode is None:
+                other.kill()
+                await other.wait()
+
+
 async def test_nobody_reads(tmp_path: Path) -> None:
     async with world(tmp_path) as (_, env), TalkProcess.running("--one-channel", env=env) as one:
         command = f"set -o pipefail; {' '.join(COMMAND)} talk {await begin(one)} < /dev/null | head -n 1"

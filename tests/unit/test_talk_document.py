@@ -111,6 +111,7 @@ def test_a_talk_is_as_the_document_says() -> None:
     assert begun.code == code
     joined.sent(0, 0)
     assert joined.receive(first.message, 0)[0] == Met(begun.code)
+    joined.shown()
 
     joined.compare(same=True)
     joined.end_input()

@@ -51,6 +51,20 @@ def test_marks_and_verdicts() -> None:
     assert joiner.session.presence.here
 
 
+def test_nothing_has_arrived_before_it_is_shown() -> None:
+    beginner, joiner = meet()
+    settle(beginner, joiner)
+    beginner.session.say("hello")
+    beginner.push(joiner)
+    assert joiner.session.receive(joiner.queue.pop(), 0) == [events.Said("hello")]
+    assert joiner.session.outgoing() is None
+    joiner.session.shown()
+    settle(beginner, joiner)
+    assert beginner.happened[-1] == events.Arrived(1)
+    joiner.session.shown()
+    assert joiner.session.outgoing() is None, "it was said before"
+
+
 def test_nothing_is_said_before_both_have_the_code() -> None:
     _, joiner = meet()
     joiner.session.say("too early")

@@ -8,4 +8,5 @@
     lines.py       lines in, lines out
     programs.py    JSON in, JSON out
     stdin.py       reading lines while everything else goes on
+    writer.py      writing lines while everything else goes on
 """

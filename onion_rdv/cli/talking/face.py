@@ -20,6 +20,15 @@ class Face(Protocol):
     def tell(self, event: Event) -> None:
         """Show what has happened."""
 
+    async def until_shown(self) -> None:
+        """Wait until all of that stands where somebody can see it.
+
+        Raises :class:`~onion_rdv.errors.OutputLost` or :class:`~onion_rdv.errors.NobodyReads` where it never will.
+        """
+
+    def finish(self, timeout: float) -> bool:
+        """Wait for the same without an event loop, for so many seconds at most; tells whether that was enough."""
+
     async def feed(self, talk: Talk) -> None:
         """Say what is typed, until there is no more of it or this end leaves.
 

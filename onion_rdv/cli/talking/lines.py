@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from onion_rdv.cli.talking.face import COMMANDS, obey
 from onion_rdv.cli.talking.stdin import lines
 from onion_rdv.cli.talking.words import as_said, describe
-from onion_rdv.cli.terminal import emit, say
+from onion_rdv.cli.talking.writer import STDERR, Writer
+from onion_rdv.cli.terminal import as_told
 from onion_rdv.client.talk import events
 
 if TYPE_CHECKING:
@@ -27,16 +28,21 @@ class Lines:
         """Look whether a person types, and whether one reads."""
         self._is_typed = sys.stdin.isatty()
         self._is_read = sys.stdout.isatty()
+        self._writer = Writer()
+        self.until_shown = self._writer.until_written
+        self.finish = self._writer.finish
 
     def tell(self, event: Event) -> None:
         """Print what the other says, and tell the rest."""
         if isinstance(event, events.Said):
-            emit(as_said(event.text) if self._is_read else event.text)
+            self._writer.write(as_said(event.text) if self._is_read else event.text)
         elif (words := describe(event)) is not None:
-            mark = "* " if self._is_read else ""
-            say(mark + words)
+            self._say(words)
             if isinstance(event, events.Met) and self._is_typed:
-                say(f"{mark}compare it with the other's, by voice; type {COMMANDS}")
+                self._say(f"compare it with the other's, by voice; type {COMMANDS}")
+
+    def _say(self, words: str) -> None:
+        self._writer.write(as_told(f"* {words}" if self._is_read else words), STDERR)
 
     async def feed(self, talk: Talk) -> None:
         """Say every line of stdin.

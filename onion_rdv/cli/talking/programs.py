@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from onion_rdv.cli.passphrases import code_words
 from onion_rdv.cli.talking.stdin import lines
-from onion_rdv.cli.terminal import emit_json
+from onion_rdv.cli.talking.writer import Writer
+from onion_rdv.cli.terminal import as_json
 from onion_rdv.client.talk import events
 from onion_rdv.client.talk.session import MAX_TEXT_SIZE
 from onion_rdv.errors import UsageError
@@ -44,9 +45,15 @@ _NAMES: Final[dict[type[Event], str]] = {
 class Programs:
     """A talk as JSON."""
 
+    def __init__(self) -> None:
+        """Prepare to write."""
+        self._writer = Writer()
+        self.until_shown = self._writer.until_written
+        self.finish = self._writer.finish
+
     def tell(self, event: Event) -> None:
         """Print what has happened."""
-        emit_json(describe(event))
+        self._writer.write(as_json(describe(event)))
 
     async def feed(self, talk: Talk) -> None:
         """Do what every line of stdin says, until one ends the talk; at the end of stdin, do as pipes do."""
@@ -54,6 +61,7 @@ class Programs:
         async for line in lines():
             order = _read(line)
             if isinstance(order, dict) and "say" in order:  # other orders wait for nothing
+                await self.until_shown()  # who takes no events is not read from without end
                 await talk.until_few_wait(_READ_ON)
             if talk.is_leaving:
                 return

@@ -50,6 +50,13 @@ class Prompt:
                 say(f"* compare it with the other's, by voice; type {COMMANDS}")
         self._prompt.app.invalidate()
 
+    async def until_shown(self) -> None:
+        """Wait for nothing: who types also sees."""
+
+    def finish(self, timeout: float) -> bool:  # noqa: ARG002
+        """Wait for nothing."""
+        return True
+
     async def feed(self, talk: Talk) -> None:
         """Say what is typed; Ctrl-D and Ctrl-C leave, as /quit does."""
         self._talk = talk

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final, NoReturn, Self
 
 from onion_rdv.client.talk.events import Event, Met
@@ -60,6 +60,8 @@ class Talk:
         self._leaving = False
         self._is_refused = False
         self._leaves_when_complete = False
+        self._until_shown: Callable[[], Awaitable[None]] = _at_once
+        self._is_showing = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -129,13 +131,18 @@ class Talk:
 
     # How it goes
 
-    async def run(self) -> None:
+    async def run(self, until_shown: Callable[[], Awaitable[None]] | None = None) -> None:
         """Talk until one of the two leaves.
+
+        ``until_shown`` waits until all that was told is where somebody can see it; the other hears of nothing that it
+        has arrived before, and nothing more is fetched meanwhile. What it raises ends the talk.
 
         Raises :class:`~onion_rdv.errors.TalkCutShort` where the other left, or could not be reached any more, before
         everything had arrived, :class:`~onion_rdv.errors.CodesDiffer`, :class:`~onion_rdv.errors.TalkBroken`, and
         what talking to messaging servers raises where another connection would not mend it.
         """
+        if until_shown is not None:
+            self._until_shown = until_shown
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(work) for work in (self._listen(), self._speak(), self._watch())]
@@ -171,14 +178,24 @@ class Talk:
                 await self._news.until(lambda: self._is_all_said(session))
 
     def _comes_to_an_end(self) -> bool:
-        if self._leaves_when_complete and self.session is not None and self.session.is_complete:
+        is_shown = not self._is_showing
+        if self._leaves_when_complete and is_shown and self.session is not None and self.session.is_complete:
             self.leave()
         return self.is_ending
 
     async def _listen(self) -> None:
         await self._inbox.listen(self._take)
 
-    def _take(self, message: bytes) -> None:
+    async def _take(self, message: bytes) -> None:
+        self._is_showing = True
+        self._receive(message)
+        await self._until_shown()
+        self._is_showing = False
+        if self.session is not None:
+            self.session.shown()
+        self._news.beat()
+
+    def _receive(self, message: bytes) -> None:
         now = time.monotonic()
         if self.session is not None:
             self._tell_all(self.session.receive(message, now))
@@ -223,6 +240,8 @@ class Talk:
         return self._is_refused and session.leaving and has_nothing
 
     def _is_all_said(self, session: Session) -> bool:
+        if self._is_showing:
+            return False
         if self._is_refused or not session.presence.here:
             return session.left or session.is_over or self._nobody_listens(session)
         return session.outgoing() is None if session.left else session.goodbye_arrived
@@ -240,6 +259,10 @@ class Talk:
     def _tell_all(self, happened: Sequence[Event]) -> None:
         for event in happened:
             self._tell(event)
+
+
+async def _at_once() -> None:
+    """Wait for nothing."""
 
 
 def _messages(count: int) -> str:

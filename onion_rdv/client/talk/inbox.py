@@ -13,7 +13,7 @@ from onion_rdv.smp.wire.envelopes import Envelope
 from onion_rdv.smp.wire.replies import Deleted, End, Msg
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from onion_rdv.client.talk.events import Event
     from onion_rdv.smp.client import Push, RecipientQueue, SmpConnection
@@ -71,7 +71,7 @@ class Inbox:
             ) from None
         return self._queue
 
-    async def listen(self, take: Callable[[bytes], None]) -> None:
+    async def listen(self, take: Callable[[bytes], Awaitable[None]]) -> None:
         """Give every message to ``take``; it is forgotten at the server as soon as that returns.
 
         What the server sends again after a break is given again. Raises what ``take`` raises,
@@ -89,7 +89,7 @@ class Inbox:
                     case Msg() as message:
                         body = queue.open(message).body
                         if body is not None:
-                            take(Envelope.open(body, self._key)[0].message)
+                            await take(Envelope.open(body, self._key)[0].message)
                         await _acknowledge(connection, queue, message.message_id)
                     case End():
                         raise MessagingServerSilent("another connection gets what comes to our queue")

@@ -1,7 +1,8 @@
 """One end of a talk, without I/O: messages in, messages out, and what happened (docs/talk.md, "Frames").
 
 Whoever drives a session sends what :meth:`Session.outgoing` gives until the server has it, says so with
-:meth:`Session.sent`, gives every message that comes to :meth:`Session.receive`, and calls :meth:`Session.tick` when
+:meth:`Session.sent`, gives every message that comes to :meth:`Session.receive`, says with
+:meth:`Session.shown` when what happened by it was shown, and calls :meth:`Session.tick` when
 that is due. Times are seconds of one clock, whichever.
 """
 
@@ -61,6 +62,7 @@ class Session:
         self._opener = frames.Opener(Chain(shared.to_beginner if begins else shared.to_joiner))
         self._text = bytearray()
         self._input_ended_here = False
+        self._wants_receipt = False
         if nonce is not None:
             self.code = code(shared.transcript, nonce)
             self._outbox.add(frames.Welcome(nonce))
@@ -162,6 +164,7 @@ class Session:
     def receive(self, message: bytes, now: float) -> list[SessionEvent]:
         """Take a message from the other; what comes a second time is dropped.
 
+        It counts as arrived when :meth:`shown` says that what happened by it was shown.
         Raises :class:`~onion_rdv.errors.TalkBroken` for anything but what has to come next. Then the talk is over.
         """
         if message.startswith(HELLO):
@@ -175,7 +178,7 @@ class Session:
         if self.presence.heard(now):
             happened.append(events.CameBack())
         if any(not isinstance(item, frames.Receipt) for item in items):
-            self._outbox.receipt(self._opener.number)
+            self._wants_receipt = True
         if self.code is None:
             happened.append(self._welcomed(items.pop(0)))
         for item in items:
@@ -183,6 +186,12 @@ class Session:
                 raise TalkBroken("something comes after the other's goodbye")
             happened += self._take(item, now)
         return happened
+
+    def shown(self) -> None:
+        """Tell the other, in the next frame, that all that was received has arrived, and was shown here."""
+        if self._wants_receipt:
+            self._wants_receipt = False
+            self._outbox.receipt(self._opener.number)
 
     def tick(self, now: float) -> list[SessionEvent]:
         """Do what is due."""
