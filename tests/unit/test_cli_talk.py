@@ -338,6 +338,23 @@ async def test_an_output_that_nobody_takes_keeps_no_signal_from_ending_a_talk(tm
                 await other.wait()
 
 
+async def test_an_output_that_is_taken_late_is_whole(tmp_path: Path) -> None:
+    async with world(tmp_path) as (_, env), TalkProcess.running("--one-channel", env=env) as one:
+        invite = await begin(one)
+        async with started(*COMMAND, "talk", invite, env=env) as other:
+            await one.hears_of("met")
+            assert other.stdout is not None
+            other.stdout._transport.pause_reading()  # type: ignore[attr-defined]
+            one.order(say="x" * 500_000)
+            one.order(say="the end")
+            one.order(quit=True)
+            assert await one.end() == 0, one.said
+            other.stdout._transport.resume_reading()  # type: ignore[attr-defined]
+            async with asyncio.timeout(60):
+                stdout, stderr = await other.communicate()
+            assert (other.returncode, stdout) == (0, b"x" * 500_000 + b"\nthe end\n"), stderr
+
+
 async def test_nobody_reads(tmp_path: Path) -> None:
     async with world(tmp_path) as (_, env), TalkProcess.running("--one-channel", env=env) as one:
         command = f"set -o pipefail; {' '.join(COMMAND)} talk {await begin(one)} < /dev/null | head -n 1"
