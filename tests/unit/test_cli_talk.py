@@ -368,6 +368,21 @@ async def test_nobody_reads(tmp_path: Path) -> None:
         assert process.returncode == 141
         assert b"nobody reads" not in stderr
         assert b"Exception ignored" not in stderr
+        await one.hears_of("left")
+
+
+async def test_a_full_disk_ends_a_talk_with_a_goodbye(tmp_path: Path) -> None:
+    async with world(tmp_path) as (there, env), TalkProcess.running("--one-channel", env=env) as one:
+        command = f"{' '.join(COMMAND)} talk {await begin(one)} < /dev/null > /dev/full"
+        async with started("bash", "-c", command, env=env) as process, asyncio.timeout(60):
+            await one.hears_of("met")
+            one.order(say="a word")
+            _, stderr = await process.communicate()
+            await one.hears_of("left")
+        assert (process.returncode, await one.end()) == (2, 8)
+        assert b"the result cannot be written to stdout: No space left on device" in stderr
+        assert not one.of("arrived")
+        assert await there.server.store.count() == 0
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NoReturn, Self
 
 from onion_rdv.client.talk.events import Event, Met
 from onion_rdv.client.talk.pulse import Pulse
 from onion_rdv.client.talk.session import encode_text
-from onion_rdv.errors import CodesDiffer, QueueRefused, TalkCutShort, UsageError
+from onion_rdv.errors import CodesDiffer, NobodyReads, OutputLost, QueueRefused, TalkCutShort, UsageError
 
 if TYPE_CHECKING:
     from onion_rdv.client.talk.inbox import Inbox
@@ -62,6 +62,7 @@ class Talk:
         self._leaves_when_complete = False
         self._until_shown: Callable[[], Awaitable[None]] = _at_once
         self._is_showing = False
+        self._unshown: OutputLost | NobodyReads | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -135,7 +136,9 @@ class Talk:
         """Talk until one of the two leaves.
 
         ``until_shown`` waits until all that was told is where somebody can see it; the other hears of nothing that it
-        has arrived before, and nothing more is fetched meanwhile. What it raises ends the talk.
+        has arrived before, and nothing more is fetched meanwhile. Where it, or whoever is told, raises
+        :class:`~onion_rdv.errors.OutputLost` or :class:`~onion_rdv.errors.NobodyReads`, this end leaves, takes
+        nothing more for shown, and raises that when it has said goodbye.
 
         Raises :class:`~onion_rdv.errors.TalkCutShort` where the other left, or could not be reached any more, before
         everything had arrived, :class:`~onion_rdv.errors.CodesDiffer`, :class:`~onion_rdv.errors.TalkBroken`, and
@@ -150,7 +153,9 @@ class Talk:
                 for task in tasks:
                     task.cancel()
         except ExceptionGroup as group_of_errors:
-            raise group_of_errors.exceptions[0] from None
+            raise self._unshown or group_of_errors.exceptions[0] from None
+        if self._unshown is not None:
+            raise self._unshown
         session = self.session
         if session is None:
             return
@@ -189,9 +194,10 @@ class Talk:
     async def _take(self, message: bytes) -> None:
         self._is_showing = True
         self._receive(message)
-        await self._until_shown()
+        with self._leaving_unshown():
+            await self._until_shown()
         self._is_showing = False
-        if self.session is not None:
+        if self.session is not None and self._unshown is None:
             self.session.shown()
         self._news.beat()
 
@@ -203,7 +209,7 @@ class Talk:
             outlet, session = self._meet(message, now)
             self.start(outlet, session)
             if session.code is not None:
-                self._tell(Met(session.code))
+                self._tell_all([Met(session.code)])
         self._news.beat()
 
     async def _speak(self) -> None:
@@ -258,7 +264,17 @@ class Talk:
 
     def _tell_all(self, happened: Sequence[Event]) -> None:
         for event in happened:
-            self._tell(event)
+            with self._leaving_unshown():
+                self._tell(event)
+
+    @contextlib.contextmanager
+    def _leaving_unshown(self) -> Iterator[None]:
+        """Leave where nothing can be shown any more."""
+        try:
+            yield
+        except (OutputLost, NobodyReads) as error:
+            self._unshown = error
+            self.leave()
 
 
 async def _at_once() -> None:
