@@ -23,10 +23,15 @@ settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
 
-# A shell without job control has what it runs in the background ignore Ctrl-C, and that is inherited. Tests of what
-# Ctrl-C does want it heard, wherever they run.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell without job control has what it runs in the background ignore Ctrl-C, and nohup has it ignore the terminal's
+# end; that is inherited. Tests of what these do want them heard, wherever they run.
+for _number, _usual in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGTERM, signal.SIG_DFL),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _usual)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
