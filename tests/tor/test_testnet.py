@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +18,7 @@ import pytest
 
 from onion_rdv.errors import NoTor, TestnetFailed
 from onion_rdv.tor import control, testnet
+from onion_rdv.tor.testnet import plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,6 +68,14 @@ def keeper_in(base: Path) -> int:
     return pid
 
 
+def listeners_of(pid: int) -> list[str]:
+    """Name the TCP addresses at which a process listens."""
+    sockets = {str(descriptor.readlink()) for descriptor in Path(f"/proc/{pid}/fd").iterdir()}
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()]
+    ports = [row[1].partition(":")[2] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets]
+    return [f"127.0.0.1:{int(port, 16)}" for port in ports]
+
+
 def assert_nothing_left(base: Path) -> None:
     wait_until(lambda: not tors_in(base), "all tors have ended")
     wait_until(lambda: not list(base.glob("rdv-testnet-*")), "the directory is removed")
@@ -102,6 +114,24 @@ class TestUp:
 
     def test_directory_is_private(self, network: testnet.Network) -> None:
         assert network.directory.stat().st_mode & 0o777 == 0o700
+
+    async def test_all_relays_are_kept_in_touch(self, network: testnet.Network) -> None:
+        """Each becomes the neighbour of each other in circuits that are built from now on."""
+        names = [*plan.AUTHORITIES, *plan.relay_names(RELAYS - len(plan.AUTHORITIES))]
+        relays = {(network.directory / name / "fingerprint").read_text().split()[1]: name for name in names}
+        pairs = {frozenset(pair) for pair in itertools.combinations(names, 2)}
+        [busy] = tors_in(network.directory / plan.BUSY)
+        connection = await control.find(listeners_of(busy), timeout=5)
+        assert connection is not None
+        async with connection, asyncio.timeout(60):
+            built = re.compile(r"^([0-9]+) BUILT (\S+)", re.MULTILINE)
+            before = {circuit for circuit, _ in built.findall(await connection.info("circuit-status"))}
+            while pairs:
+                for circuit, path in built.findall(await connection.info("circuit-status")):
+                    if circuit not in before:
+                        hops = [plan.BUSY, *(relays[hop] for hop in re.findall(r"\$([0-9A-F]{40})", path))]
+                        pairs -= {frozenset(pair) for pair in itertools.pairwise(hops)}
+                await asyncio.sleep(0.1)
 
     async def test_service_tor_comes_back_where_it_was(self, keeper: testnet.Keeper) -> None:
         address = keeper.network.service_control

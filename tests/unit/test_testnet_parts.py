@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import os
 import socket
@@ -14,7 +15,7 @@ import pytest
 
 from onion_rdv.errors import NoTor, TestnetFailed
 from onion_rdv.tor import testnet, torlog
-from onion_rdv.tor.testnet import plan, state
+from onion_rdv.tor.testnet import plan, state, traffic
 from onion_rdv.tor.testnet.ports import ReservedPorts
 from onion_rdv.tor.testnet.programs import find_programs
 from onion_rdv.tor.torrc import quote
@@ -64,6 +65,24 @@ class TestPlan:
 
     def test_quoting(self) -> None:
         assert quote(Path('/a "b" \\c # d')) == '"/a \\"b\\" \\\\c # d"'
+
+
+class TestTraffic:
+    @pytest.mark.parametrize("relays", range(1, 21))
+    def test_every_two_relays_become_neighbours(self, relays: int) -> None:
+        some = list(itertools.islice(traffic.paths(relays), relays * (1 + relays // 8)))
+        neighbours = {frozenset(pair) for path in some for pair in itertools.pairwise(path)}
+        assert neighbours == {frozenset(pair) for pair in itertools.combinations(range(relays), 2)}
+        assert {path[0] for path in some} == set(range(relays))
+        assert all(1 <= len(path) <= 8 and len(set(path)) == len(path) for path in some)
+
+    def test_a_relay_that_is_not_there_is_not_waited_for(self, tmp_path: Path) -> None:
+        with ReservedPorts() as ports:
+            (tmp_path / "fingerprint").write_text(f"relay1 {'A' * 40}\n")
+            idle = traffic.Traffic(ports.take(), tmp_path, [tmp_path])
+            idle.step()
+            idle.step()
+            idle.close()
 
 
 STAMP = "Nov 22 22:20:23.000 "

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from onion_rdv.errors import TestnetFailed
 from onion_rdv.tor.testnet import plan, processes
 from onion_rdv.tor.testnet.keys import make_authorities
+from onion_rdv.tor.testnet.traffic import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -39,6 +40,7 @@ class Tors:
         self._timeout = timeout
         self._relays: tuple[str, ...] = ()
         self._percent = 0
+        self._busy_control = 0
 
     def make(self, channel: Channel, ports: ReservedPorts, relays: int) -> dict[str, str]:
         """Make everything up to the start; give the network's addresses.
@@ -58,6 +60,9 @@ class Tors:
         first_consensus = int(time.time()) + lead
         for each in authorities:
             torrc = plan.authority_torrc(each.or_port, each.dir_port, first_consensus)
+            if each.name == plan.BUSY:
+                self._busy_control = ports.take()
+                torrc += plan.control_torrc(self._busy_control)
             self._add(each.name, everywhere + torrc)
         for name in self._relays:
             self._add(name, everywhere + plan.patient_relay_torrc(ports.take(), lead))
@@ -129,6 +134,11 @@ class Tors:
                     f"{behind.log.last_line}"
                 )
             channel.wait(_POLL)
+
+    def traffic(self) -> Traffic:
+        """Give what keeps the relays of a network that has booted in touch."""
+        others = [name for name in (*plan.AUTHORITIES, *self._relays) if name != plan.BUSY]
+        return Traffic(self._busy_control, self._directory / plan.BUSY, [self._directory / name for name in others])
 
     def find_dead(self) -> processes.Tor | None:
         """Give one that has ended by itself."""

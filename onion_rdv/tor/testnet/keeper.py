@@ -11,7 +11,7 @@ import argparse
 import os
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from onion_rdv.tor.testnet.channel import Channel, Stop
 from onion_rdv.tor.testnet.network import Network
 from onion_rdv.tor.testnet.ports import ReservedPorts
 from onion_rdv.tor.testnet.programs import find_programs
+from onion_rdv.tor.testnet.traffic import PAUSE
 
 
 class _Keeper:
@@ -41,10 +42,12 @@ class _Keeper:
                     self._channel.tell_last("busy")
                     return 0
                 tors = self._build(ending)
-                while True:
-                    for command in self._channel.wait():
-                        self._obey(command, tors)
-                    self._notice_deaths(tors)
+                with closing(tors.traffic()) as traffic:
+                    while True:
+                        for command in self._channel.wait(PAUSE):
+                            self._obey(command, tors)
+                        self._notice_deaths(tors)
+                        traffic.step()
             except Stop:
                 self._remember(phase=state.ENDING)
             except RdvError as error:

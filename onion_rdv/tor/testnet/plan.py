@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 AUTHORITIES = ("auth1", "auth2", "auth3")
+BUSY = AUTHORITIES[0]
+"""The one that keeps all relays in touch (see :mod:`onion_rdv.tor.testnet.traffic`)."""
+
 SERVICE = "service"
 CLIENT = "client"
 DEFAULT_RELAYS = 3
@@ -128,14 +131,16 @@ def authority_torrc(or_port: int, dir_port: int, first_consensus: int) -> str:
     )
 
 
+def control_torrc(port: int) -> str:
+    """Write what gives a tor a control port."""
+    return f"ControlPort 127.0.0.1:{port}\nCookieAuthentication 1\n"
+
+
 def service_torrc(control_port: int) -> str:
     """Write what makes a tor one that onion services are published with."""
-    return f"SocksPort 0\nControlPort 127.0.0.1:{control_port}\nCookieAuthentication 1\n"
+    return f"SocksPort 0\n{control_torrc(control_port)}"
 
 
 def client_torrc(socks_port: int, control_port: int) -> str:
     """Write what makes a tor one that clients connect through; SOCKS errors are told apart (F0 to F7)."""
-    return (
-        f"SocksPort 127.0.0.1:{socks_port} ExtendedErrors\n"
-        f"ControlPort 127.0.0.1:{control_port}\nCookieAuthentication 1\n"
-    )
+    return f"SocksPort 127.0.0.1:{socks_port} ExtendedErrors\n{control_torrc(control_port)}"
