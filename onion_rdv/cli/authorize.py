@@ -12,7 +12,7 @@ import click
 
 from onion_rdv.cli.administration import admin_client, administration_options, database_option, server_directory
 from onion_rdv.cli.service_options import authorized_client_option, onion_service_dir_option
-from onion_rdv.cli.settings import EPILOG, SERVE
+from onion_rdv.cli.settings import EPILOG, SERVE, is_there
 from onion_rdv.cli.terminal import emit, emit_json, refuse_journal, say, warn
 from onion_rdv.errors import NoServerHere, SettingsError, StoreError, UsageError
 
@@ -84,7 +84,7 @@ class _Desk:
         try:
             said: dict[str, Any] = await self._client.ask(method, CLIENTS_PATH, content or None)
         except NoServerHere as nobody:
-            if self._directory.exists() and not os.access(self._directory, os.R_OK | os.W_OK | os.X_OK):
+            if is_there(self._directory) and not os.access(self._directory, os.R_OK | os.W_OK | os.X_OK):
                 raise  # it may run, as the user that may look into it
             self.runs = False
             return await self._ask_file(method, content, nobody)
@@ -97,7 +97,7 @@ class _Desk:
         if self._adds:
             await asyncio.to_thread(state_directory.make_private, self._directory)
         try:
-            with state_directory.in_use(self._directory) if self._directory.exists() else nullcontext():
+            with state_directory.in_use(self._directory) if is_there(self._directory) else nullcontext():
                 clients = await self._stopped()
                 match method:
                     case "POST":

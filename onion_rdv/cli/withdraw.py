@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from onion_rdv.cli.service_options import control_options
-from onion_rdv.cli.settings import EPILOG, option, state_directory
+from onion_rdv.cli.settings import EPILOG, is_there, option, state_directory
 from onion_rdv.cli.terminal import say
 from onion_rdv.errors import NoTor
 
@@ -55,7 +55,7 @@ def take_back(directory: Path, address: str | None, password_file: Path | None) 
             return await detached.take_back(control, note)
 
     note = directory / detached.NOTE_FILE
-    if not note.exists():
+    if not is_there(note):
         say("no onion service was left with tor")
         return
     with state_directory.in_use(directory):

@@ -127,6 +127,14 @@ async def test_what_it_needs_to_take_a_service_back_has_to_be_right(tmp_path: Pa
         assert f"{settings}, line 2" in refused.stderr
 
 
+@pytest.mark.parametrize("words", ["withdraw", "messaging withdraw", "authorize --list", "authorize ann", "status"])
+async def test_a_state_directory_that_cannot_be_looked_at_is_said(tmp_path: Path, words: str) -> None:
+    impossible = tmp_path / ("long" * 100)
+    refused = await onion_rdv(*words.split(), "--state-dir", str(impossible), env=environment(tmp_path))
+    assert refused.code in {2, 4}, refused.stderr
+    assert str(impossible) in refused.stderr
+
+
 async def test_without_such_a_socket_it_ends_with_the_server(
     tor: OfflineTor, env: dict[str, str], tmp_path: Path
 ) -> None:

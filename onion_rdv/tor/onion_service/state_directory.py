@@ -49,9 +49,13 @@ def _give_away(directory: Path) -> None:
 def in_use(directory: Path) -> Iterator[None]:
     """Have the directory for one process alone while the block runs, or until that process ends. Blocks.
 
-    Raises :class:`~onion_rdv.errors.StoreError` where another one has it.
+    Raises :class:`~onion_rdv.errors.StoreError` where another one has it, and
+    :class:`~onion_rdv.errors.SettingsError` where it cannot be opened.
     """
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise _unusable(directory, error.strerror) from None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
