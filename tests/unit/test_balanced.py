@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from command_line import environment, onion_rdv
+from file_limits import no_file_larger_than
 from offline_tor import COOKIE, OfflineTor, offline_tor
 
-from onion_rdv.errors import SettingsError
+from onion_rdv.errors import SettingsError, StoreError
 from onion_rdv.protocol import encode_onion_address
 from onion_rdv.rendezvous.settings import ServerSettings
 from onion_rdv.tor.control import Control, connect
@@ -96,6 +97,16 @@ def test_a_directory_that_only_tor_may_write(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(SettingsError, match="cannot be written by this user") as caught:
         settle(Place(directory, os.geteuid()), FRONT)
     assert f"MasterOnionAddress {FRONT}" in caught.value.hint
+
+
+def test_a_full_disk_leaves_no_file_that_names_nobody(tmp_path: Path) -> None:
+    directory = tmp_path / "ours"
+    directory.mkdir(mode=0o700)
+    with no_file_larger_than(0), pytest.raises(StoreError, match=f"{FILE}: File too large"):
+        settle(Place(directory, os.geteuid()), FRONT)
+    assert list(directory.iterdir()) == []
+    settle(Place(directory, os.geteuid()), FRONT)
+    assert (directory / FILE).read_text() == f"MasterOnionAddress {FRONT}\n"
 
 
 def test_what_a_front_cannot_do_with(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fakes import FakeControlPort, OlderTor
+from file_limits import no_file_larger_than
 from offline_tor import COOKIE, OfflineTor, offline_tor
 
-from onion_rdv.errors import ServiceNotPublished, SettingsError
+from onion_rdv.errors import ServiceNotPublished, SettingsError, StoreError
 from onion_rdv.tor.control import Control, Event, connect
 from onion_rdv.tor.onion_service import DirectoryService, Provided, ServiceSettings, authorized_clients
 from onion_rdv.tor.onion_service.hidden_service_options import blocks, setconf
@@ -273,6 +274,15 @@ async def test_an_operators_client_stays_and_is_told(tmp_path: Path, control: Co
     named = ServiceSettings(TARGET, authorized_clients=(CLIENT,))
     assert (await DirectoryService(named, tmp_path / "ours").provide(control)).warnings == ()
     assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_full_disk_leaves_no_client_by_halves(tmp_path: Path) -> None:
+    place = Place(tmp_path / "ours", os.geteuid())
+    with no_file_larger_than(0), pytest.raises(StoreError, match="authorized_clients: File too large"):
+        authorized_clients.compare(place, (CLIENT,)).make()
+    assert list((tmp_path / "ours" / "authorized_clients").iterdir()) == []
+    authorized_clients.compare(place, (CLIENT,)).make()
+    assert not authorized_clients.compare(place, (CLIENT,)).any
 
 
 def test_clients_where_only_tor_may_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from onion_rdv.errors import SettingsError
 from onion_rdv.tor.client_authorization import PUBLIC_PREFIX, narrows
+from onion_rdv.tor.onion_service import disk
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -44,7 +45,11 @@ class Change:
         return bool(self.missing or self.obsolete)
 
     def make(self) -> None:
-        """Write and remove files; raises :class:`~onion_rdv.errors.SettingsError`. Blocks."""
+        """Write and remove files. Blocks.
+
+        Raises :class:`~onion_rdv.errors.SettingsError`, and :class:`~onion_rdv.errors.StoreError` for a disk that is
+        full or fails.
+        """
         directory = _directory(self.place)
         with _explained(directory):
             if self.missing:
@@ -87,7 +92,7 @@ def _explained(directory: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise SettingsError(
+        raise disk.fault(error, directory) or SettingsError(
             f"the clients' authorization files: {error.filename}: {error.strerror}",
             hint="run as tor's user; or put each client's descriptor:x25519:... line into a file NAME.auth in "
             f"{directory} that this user may read",
@@ -108,7 +113,4 @@ def _read(directory: Path) -> dict[Path, str]:
 
 def _put(place: Place, file: Path, content: str) -> None:
     file.unlink(missing_ok=True)
-    opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(opened, "w", encoding="ascii") as writing:
-        writing.write(content)
-        place.give_to_tor(opened)
+    place.write(file, content, 0o600)

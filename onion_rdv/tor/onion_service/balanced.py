@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from onion_rdv.errors import SettingsError
 from onion_rdv.tor.control.permission import denied
+from onion_rdv.tor.onion_service import disk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +27,8 @@ def settle(place: Place, front: str) -> None:
     """See to it that tor will take introductions for ``front`` (56 characters and ``.onion``). Blocks.
 
     The file is written where there is none and this user may. Raises :class:`~onion_rdv.errors.SettingsError` where
-    it names another front or none, cannot be read, or is missing and has to be made by somebody else.
+    it names another front or none, cannot be read, or is missing and has to be made by somebody else, and
+    :class:`~onion_rdv.errors.StoreError` for a disk that is full or fails.
     """
     file = place.directory / FILE
     try:
@@ -56,12 +58,9 @@ def _write(place: Place, file: Path, front: str) -> None:
     line = f"MasterOnionAddress {front}\n"
     try:
         place.make(place.directory)
-        opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
-        with os.fdopen(opened, "w", encoding="ascii") as writing:
-            writing.write(line)
-            place.give_to_tor(opened)
+        place.write(file, line, 0o640)
     except OSError as error:
-        raise SettingsError(
+        raise disk.fault(error, file) or SettingsError(
             f"{file} is not there, and cannot be written by this user ({error.strerror})",
             hint=f"make it as tor's user, with the line {line.rstrip()}, before tor is given the directory",
         ) from None

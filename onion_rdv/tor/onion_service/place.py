@@ -80,10 +80,20 @@ class Place:
         directory.mkdir(mode=0o700)
         if self.shared:
             directory.chmod(0o750)
-        self.give_to_tor(directory)
+        self._give_to_tor(directory)
 
-    def give_to_tor(self, file: Path | int) -> None:
-        """Let a file (or a descriptor of one) or directory belong to tor's user; raises OSError."""
+    def write(self, file: Path, content: str, mode: int) -> None:
+        """Write a file for tor, of ASCII, that is not there yet; raises OSError, and then it is not there."""
+        opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        try:
+            with os.fdopen(opened, "w", encoding="ascii") as writing:
+                self._give_to_tor(opened)
+                writing.write(content)
+        except OSError:
+            file.unlink()
+            raise
+
+    def _give_to_tor(self, file: Path | int) -> None:
         if self.tor_uid is not None:
             os.chown(file, self.tor_uid, -1)
 
