@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from listening import listening_process
 
 from onion_rdv.errors import NoTor, SettingsError, TorFailed
 from onion_rdv.tor import control, own_tor
@@ -255,19 +256,3 @@ class TestFailing:
         directory = own_tor.DataDirectory(data)
         assert not directory.tor_is_running()
         directory.release()
-
-
-def listening_process(port: int) -> int:
-    """Find the process that listens on a port of 127.0.0.1."""
-    wanted = f"0100007F:{port:04X}"
-    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()]
-    [inode] = [row[9] for row in rows if row[1] == wanted and row[3] == "0A"]
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit():
-            try:
-                links = [str(link.readlink()) for link in (process / "fd").iterdir()]
-            except OSError:
-                continue
-            if f"socket:[{inode}]" in links:
-                return int(process.name)
-    raise AssertionError(f"nobody listens on port {port}")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from listening import listened_ports
 
 from onion_rdv.errors import NoTor, TestnetFailed
 from onion_rdv.tor import control, testnet
@@ -68,14 +69,6 @@ def keeper_in(base: Path) -> int:
     return pid
 
 
-def listeners_of(pid: int) -> list[str]:
-    """Name the TCP addresses at which a process listens."""
-    sockets = {str(descriptor.readlink()) for descriptor in Path(f"/proc/{pid}/fd").iterdir()}
-    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()]
-    ports = [row[1].partition(":")[2] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets]
-    return [f"127.0.0.1:{int(port, 16)}" for port in ports]
-
-
 def assert_nothing_left(base: Path) -> None:
     wait_until(lambda: not tors_in(base), "all tors have ended")
     wait_until(lambda: not list(base.glob("rdv-testnet-*")), "the directory is removed")
@@ -121,7 +114,7 @@ class TestUp:
         relays = {(network.directory / name / "fingerprint").read_text().split()[1]: name for name in names}
         pairs = {frozenset(pair) for pair in itertools.combinations(names, 2)}
         [busy] = tors_in(network.directory / plan.BUSY)
-        connection = await control.find(listeners_of(busy), timeout=5)
+        connection = await control.find([f"127.0.0.1:{port}" for port in listened_ports(busy)], timeout=5)
         assert connection is not None
         async with connection, asyncio.timeout(60):
             built = re.compile(r"^([0-9]+) BUILT (\S+)", re.MULTILINE)
