@@ -155,7 +155,7 @@ class _Desk:
             why = f"{self._directory} has its {' and '.join(left)}, but not its onion key"
             cure = "start the server first, if the key is a credential that systemd keeps; else put the key back from"
             cure += " a backup"
-        elif self._directory == _UNIT_STATE and _is_there(_UNIT_CREDENTIAL):
+        elif self._directory == _UNIT_STATE and _is_seen(_UNIT_CREDENTIAL):
             why = f"systemd keeps its onion key, in {_UNIT_CREDENTIAL}"
             cure = "start the server first"
         elif self._options["database"] is not None:  # the buckets' address is there, and nothing of it here
@@ -166,7 +166,7 @@ class _Desk:
         raise SettingsError(f"what address the server has is not known: {why}", hint=cure)
 
 
-def _is_there(path: Path) -> bool:
+def _is_seen(path: Path) -> bool:
     with suppress(PermissionError):  # this user is not told
         return path.exists()
     return False

@@ -42,12 +42,12 @@ class _Keeper:
                     self._channel.tell_last("busy")
                     return 0
                 tors = self._build(ending)
-                with closing(tors.traffic()) as traffic:
-                    while True:
-                        for command in self._channel.wait(PAUSE):
-                            self._obey(command, tors)
-                        self._notice_deaths(tors)
-                        traffic.step()
+                traffic = ending.enter_context(closing(tors.traffic()))
+                while True:
+                    for command in self._channel.wait(PAUSE):
+                        self._obey(command, tors)
+                    self._notice_deaths(tors)
+                    traffic.step()
             except Stop:
                 self._remember(phase=state.ENDING)
             except RdvError as error:

@@ -9,7 +9,6 @@ to a service whose tor has ended, and clients go on by its old descriptor.
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -89,7 +88,6 @@ class Traffic:
     def close(self) -> None:
         """Close the control connection; what was built stays with tor."""
         if self._control is not None:
-            with suppress(OSError):
-                self._control.close()
+            self._control.close()
         self._control = None
         self._circuits.clear()
